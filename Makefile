@@ -1,0 +1,362 @@
+# Penstock: one Makefile, not recursive; every knob is documented here.
+#
+#   make                     the programs, into build/bin
+#   make demo                train a model on a little cluster on this host and show the result
+#   make test                unit, sim, cluster and the fuzzers' corpora; ends with "N passed, N failed, N skipped"
+#   make unit | sim | cluster          one kind of tests
+#   make lint                floors, doors, headers, symbols, format, and the ten largest
+#   make bench               the benchmarks, figures beside their ceilings
+#   make fuzz                every fuzzer for SECONDS (needs clang)
+#   make fmt                 clang-format over the tree
+#   make install | uninstall
+#   make clean | setup
+#
+# Knobs:
+#   BUILD=build              where everything made goes; a private one keeps you apart from other builds
+#   SAN=address|undefined|thread   sanitizers, in build-san-<name> unless BUILD says otherwise
+#   ONLY='store wire_codec'  only tests, benches and fuzzers whose names begin so (make unit ONLY=store_table)
+#   DEADLINE=s               for every test, instead of 120 s (600 s for tests/cluster)
+#   SECONDS=60               for each fuzzer of `make fuzz`
+#   JOBS=n                   tests that run at once (cluster tests run alone); default: the number of CPUs
+#   SETUP=no                 don't look for missing packages first (launch/setup.sh)
+#   V=1                      show the commands
+#   OPT='-O2 -g'             optimisation; CFLAGS is added behind everything
+#   PREFIX=/usr/local DESTDIR=
+#   CC=gcc CLANG=clang CLANG_FORMAT=clang-format
+#
+# A room is a folder of sources and makes one archive; ROOMS_<room> below lists, in link order, what a test of
+# that room links, OUT_<room> its outside libraries. A room that doesn't compile stops only who links it.
+# A test's name begins with the name of its room: tests/unit/store_table.c links ROOMS_store.
+
+# ---- knobs --------------------------------------------------------------------------------------
+
+comma := ,
+SAN ?=
+BUILD ?= build$(if $(SAN),-san-$(subst $(comma),-,$(SAN)))
+OPT ?= $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=undefined,-O2 -g)
+ONLY ?=
+DEADLINE ?=
+SECONDS ?= 60
+JOBS ?=
+SETUP ?= yes
+V ?= 0
+PREFIX ?= /usr/local
+DESTDIR ?=
+CFLAGS ?=
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG ?= clang
+CLANG_FORMAT ?= clang-format
+
+# ---- how a file is compiled ---------------------------------------------------------------------
+
+# No -march: one binary runs anywhere; vector code asks the CPU at run time. -ffp-contract=off keeps a result the
+# same whether or not the compiler could have fused it. Outside headers that only one room may see (protobuf's
+# output, mpi.h) are on the include path of that room alone: see DOOR below.
+# _GNU_SOURCE is empty, so that a file that defines it itself is not a redefinition.
+WARN   := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+STD    := -std=gnu11 -D_GNU_SOURCE= -I. -fno-math-errno -ffp-contract=off -pthread
+COMPILE = $(CC) $(STD) $(OPT) $(WARN) $(CFLAGS)
+LINK    = $(CC) $(OPT) -pthread -Wl,--as-needed $(LDFLAGS)
+
+# Asked only when a recipe needs it, once, and after setup has run.
+MPI_CFLAGS = $(eval MPI_CFLAGS := $$(subst -I,-isystem ,$$(shell pkg-config --cflags ompi-c)))$(MPI_CFLAGS)
+MPI_LIBS   = $(eval MPI_LIBS := $$(shell pkg-config --libs ompi-c))$(MPI_LIBS)
+
+# ---- rooms, in floors ---------------------------------------------------------------------------
+
+ROOMS := base math nn feature data wire net metrics store optim snapshot train worker launch
+
+# The programs' mains stay out of the archives.
+MAINS := ps/train/ps_main.c worker/worker_main.c launch/penstock.c
+
+SRC_base     := $(wildcard common/base/*.c)
+SRC_math     := $(wildcard common/math/*.c)
+SRC_nn       := $(wildcard common/nn/*.c)
+SRC_feature  := $(wildcard common/feature/*.c)
+SRC_data     := $(wildcard common/data/*.c)
+SRC_wire     := $(wildcard common/wire/*.c)
+SRC_net      := $(wildcard common/net/*.c)
+SRC_metrics  := $(wildcard common/metrics/*.c)
+SRC_store    := $(wildcard ps/store/*.c)
+SRC_optim    := $(wildcard ps/optim/*.c)
+SRC_snapshot := $(wildcard ps/snapshot/*.c)
+SRC_train    := $(filter-out $(MAINS),$(wildcard ps/train/*.c))
+SRC_worker   := $(filter-out $(MAINS),$(wildcard worker/*.c))
+SRC_launch   := $(filter-out $(MAINS),$(wildcard launch/*.c))
+PROTO        := $(wildcard proto/*.proto)
+
+# Who stands on whom, in link order: what a room's tests link.
+ROOMS_base     := base
+ROOMS_math     := math base
+ROOMS_metrics  := metrics base
+ROOMS_feature  := feature base
+ROOMS_wire     := wire base
+ROOMS_nn       := nn math base
+ROOMS_data     := data feature math base
+ROOMS_net      := net wire base
+ROOMS_store    := store wire math base
+ROOMS_optim    := optim wire math base
+ROOMS_snapshot := snapshot store wire math base
+ROOMS_train    := train optim snapshot store metrics net data feature wire math base
+ROOMS_worker   := worker nn metrics snapshot store net data feature wire math base
+ROOMS_launch   := launch metrics snapshot store net data feature wire math base
+ROOMS_house    := base
+# The sim runs the shipped cores of both sides; worker/comm.c stays in its archive, unlinked, for nothing asks for it.
+ROOMS_sim      := worker train optim snapshot store nn metrics data feature net wire math base
+
+OUT_base   := -lyaml -ljansson -lxxhash -lz -lzstd -lm
+OUT_math   := -lopenblas
+OUT_wire   := -lprotobuf-c
+OUT_net    := -lzmq
+OUT_worker  = $(MPI_LIBS)
+
+# The programs: penstock-ps gets no OpenBLAS and no MPI, and must link without.
+ROOMS_penstock-ps     := $(ROOMS_train)
+ROOMS_penstock-worker := $(ROOMS_worker)
+ROOMS_penstock        := $(ROOMS_launch)
+OUT_penstock-ps        = $(OUT_net) $(OUT_wire) $(OUT_base)
+OUT_penstock-worker    = $(OUT_worker) $(OUT_net) $(OUT_wire) $(OUT_math) $(OUT_base)
+OUT_penstock           = $(OUT_net) $(OUT_wire) $(OUT_base)
+MAIN_penstock-ps      := ps/train/ps_main.c
+MAIN_penstock-worker  := worker/worker_main.c
+MAIN_penstock         := launch/penstock.c
+PROGRAMS := $(foreach p,penstock penstock-ps penstock-worker,$(if $(wildcard $(MAIN_$p)),$(BUILD)/bin/$p))
+NO_MAIN  := $(foreach p,penstock penstock-ps penstock-worker,$(if $(wildcard $(MAIN_$p)),,$(MAIN_$p)))
+
+# What a fuzzer stands on, when it is not its room's whole list (a room in its name) or everything pure (no room).
+FUZZ_frame       := wire base
+FUZZ_manifest    := snapshot store wire math base
+FUZZ_safetensors := snapshot store wire math base
+FUZZ_delimited   := data feature math base
+FUZZ_libsvm      := data feature math base
+FUZZ_job         := base
+FUZZ_yaml        := base
+FUZZ_json        := base
+
+# What single tests need besides: EXTRA_<test> more objects (sources), LINK_<test> more flags for the linker.
+# LINK_base_mem := -Wl,--wrap=malloc
+
+# ---- the targets --------------------------------------------------------------------------------
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDEXPANSION:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+.PHONY: all demo test lint unit sim cluster bench fuzz fmt install uninstall clean setup \
+        build-unit build-sim build-fuzz-plain build-bench build-house FORCE
+
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)')
+
+all: $(PROGRAMS)
+	$(if $(NO_MAIN),@echo "note: no program from these mains yet: $(NO_MAIN)")
+
+setup:
+	$(if $(filter no,$(SETUP)),@true,@launch/setup.sh)
+
+demo: all
+	$(BUILD)/bin/penstock train launch/jobs/shop.yaml --servers 2 --workers 2 --out $(BUILD)/demo --force
+
+clean:
+	rm -rf $(BUILD)
+
+# ---- objects and archives -----------------------------------------------------------------------
+
+# Two flavours of the same sources: $(BUILD)/obj for everything, $(BUILD)/fuzz for libFuzzer (clang).
+FUZZ_COMPILE = $(CLANG) $(STD) -O1 -g -fno-omit-frame-pointer -Wall -fsanitize=fuzzer-no-link,address,undefined \
+               -fno-sanitize-recover=undefined -DPENSTOCK_FUZZ
+
+# Files whose content is the command line: they change, and what depends on them is made again, when it does.
+remember = @mkdir -p $(@D); printf '%s\n' '$(1)' | cmp -s - $@ || printf '%s\n' '$(1)' >$@
+
+$(BUILD)/flags: FORCE | setup
+	$(call remember,$(COMPILE) $(LINK))
+$(BUILD)/fuzz/flags: FORCE | setup
+	$(call remember,$(FUZZ_COMPILE))
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags | setup
+	@mkdir -p $(@D)
+	$(call say,cc,$<)
+	$(Q)$(COMPILE) $(DOOR) -MMD -MP -c $< -o $@
+
+$(BUILD)/fuzz/obj/%.o: %.c $(BUILD)/fuzz/flags | setup
+	@mkdir -p $(@D)
+	$(call say,clang,$<)
+	$(Q)$(FUZZ_COMPILE) $(DOOR) -MMD -MP -c $< -o $@
+
+# The contract between processes, generated. Our warnings are not for generated code.
+GEN   := $(BUILD)/gen
+PB_C  := $(PROTO:%.proto=$(GEN)/%.pb-c.c)
+PB_H  := $(PB_C:.c=.h)
+$(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: %.proto $(PROTO) | setup
+	@mkdir -p $(@D)
+	$(call say,protoc,$<)
+	$(Q)protoc-c --c_out=$(GEN) $<
+
+$(BUILD)/obj/gen/%.o: $(GEN)/%.c $(BUILD)/flags $(PB_H)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) $(OPT) -isystem $(GEN) -w -c $< -o $@
+$(BUILD)/fuzz/obj/gen/%.o: $(GEN)/%.c $(BUILD)/fuzz/flags $(PB_H)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_COMPILE) -isystem $(GEN) -w -c $< -o $@
+
+# One archive a room: (room, flavour folder).
+define room_rules
+OBJ_$(1)_$(2) := $$(SRC_$(1):%.c=$$(BUILD)/$(2)%.o) $(if $(filter wire,$(1)),$$(PB_C:$$(GEN)/%.c=$$(BUILD)/$(2)gen/%.o))
+$$(BUILD)/$(2)lib/$(1).list: FORCE
+	$$(call remember,$$(OBJ_$(1)_$(2)))
+$$(BUILD)/$(2)lib/lib$(1).a: $$(OBJ_$(1)_$(2)) $$(BUILD)/$(2)lib/$(1).list
+	$$(call say,ar,$$@)
+	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$(OBJ_$(1)_$(2))
+endef
+$(foreach r,$(ROOMS),$(eval $(call room_rules,$r,obj/)))
+$(foreach r,$(ROOMS),$(eval $(call room_rules,$r,fuzz/obj/)))
+
+# The doors: these sources alone see these headers.
+wire_objects = $(filter-out $(BUILD)/%/gen/%,$(OBJ_wire_obj/) $(OBJ_wire_fuzz/obj/))
+$(wire_objects): $(PB_H)
+$(wire_objects): private DOOR = -isystem $(GEN)
+$(BUILD)/obj/worker/comm.o: private DOOR = $(MPI_CFLAGS)
+
+archives = $(1:%=$(BUILD)/obj/lib/lib%.a)
+
+# $(call link,objects,rooms,outside libraries)
+define link
+	@mkdir -p $(@D)
+	$(call say,link,$@)
+	$(Q)$(LINK) -o $@ $(1) $(call archives,$(2)) $(3)
+endef
+
+define program_rules
+$$(BUILD)/bin/$(1): $$(MAIN_$(1):%.c=$$(BUILD)/obj/%.o) $$(call archives,$$(ROOMS_$(1))) $$(BUILD)/flags
+	$$(call link,$$(MAIN_$(1):%.c=$$(BUILD)/obj/%.o),$$(ROOMS_$(1)),$$(OUT_$(1)))
+endef
+$(foreach p,penstock penstock-ps penstock-worker,$(eval $(call program_rules,$p)))
+
+# ---- tests --------------------------------------------------------------------------------------
+
+# A test program is $(BUILD)/tests/<kind>/<name>, from tests/<kind>/<name>.c, its room's helpers
+# tests/support/<room>_*.c, and EXTRA_<name>.
+only    = $(if $(ONLY),$(filter $(addsuffix %,$(ONLY)),$(1)),$(1))
+names   = $(call only,$(patsubst tests/$(1)/%.c,%,$(wildcard tests/$(1)/*.c)))
+room_of = $(firstword $(subst _, ,$(1)))
+known   = $(if $(ROOMS_$(1)),$(1),$(error tests: '$(2)' does not begin with the name of a room ($(ROOMS) house)))
+outs    = $(foreach r,$(ROOMS_$(1)),$(OUT_$r))
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+helpers = $(call objects,$(wildcard tests/support/$(1)_*.c))
+
+UNIT    := $(call names,unit)
+SIM     := $(call names,sim)
+FUZZERS := $(patsubst fuzz_%,%,$(filter fuzz_%,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))))
+FUZZERS := $(call only,$(FUZZERS))
+BENCH   := $(call names,bench)
+CLUSTER := $(foreach t,$(call only,$(patsubst tests/cluster/%.sh,%,$(wildcard tests/cluster/*.sh))),tests/cluster/$t.sh)
+BENCH_SH := $(foreach t,$(call only,$(patsubst tests/bench/%.sh,%,$(wildcard tests/bench/*.sh))),tests/bench/$t.sh)
+
+# Tests may look behind every door.
+$(BUILD)/obj/tests/%.o: private DOOR = -isystem $(GEN)
+$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/wire_*.c tests/support/wire_*.c)): $(PB_H)
+
+# The programs of a kind: (kind, room of a name or a fixed one).
+unit_parts  = $(BUILD)/obj/tests/unit/$(1).o $(call objects,$(EXTRA_$(1))) $(call helpers,$(call room_of,$(1)))
+sim_parts   = $(BUILD)/obj/tests/sim/$(1).o $(call objects,$(EXTRA_$(1))) $(call helpers,sim)
+bench_room  = $(if $(ROOMS_$(call room_of,$(1))),$(call room_of,$(1)),sim)
+bench_parts = $(BUILD)/obj/tests/bench/$(1).o $(call objects,$(EXTRA_$(1))) $(call helpers,bench)
+
+$(UNIT:%=$(BUILD)/tests/unit/%): $(BUILD)/tests/unit/%: \
+    $$(call unit_parts,$$*) $$(call archives,$$(ROOMS_$$(call known,$$(call room_of,$$*),$$*))) $(BUILD)/flags
+	$(call link,$(call unit_parts,$*),$(ROOMS_$(call room_of,$*)),-lcmocka $(call outs,$(call room_of,$*)) $(LINK_$*))
+
+$(SIM:%=$(BUILD)/tests/sim/%): $(BUILD)/tests/sim/%: \
+    $$(call sim_parts,$$*) $$(call archives,$$(ROOMS_sim)) $(BUILD)/flags
+	$(call link,$(call sim_parts,$*),$(ROOMS_sim),-lcmocka $(call outs,sim) $(LINK_$*))
+
+$(BENCH:%=$(BUILD)/tests/bench/%): $(BUILD)/tests/bench/%: \
+    $$(call bench_parts,$$*) $$(call archives,$$(ROOMS_$$(call bench_room,$$*))) $(BUILD)/flags
+	$(call link,$(call bench_parts,$*),$(ROOMS_$(call bench_room,$*)),$(call outs,$(call bench_room,$*)) $(LINK_$*))
+
+# A fuzzer twice: with a plain main over its corpus (make test, no clang), and with libFuzzer (make fuzz).
+fuzz_rooms = $(or $(FUZZ_$(1)),$(ROOMS_$(call room_of,$(1))),data feature snapshot store metrics wire math base)
+fuzz_outs  = $(foreach r,$(call fuzz_rooms,$(1)),$(OUT_$r))
+fuzz_plain = $(BUILD)/obj/tests/fuzz/fuzz_$(1).o $(BUILD)/obj/tests/support/fuzz_main.o
+fuzz_libs  = $(patsubst %,$(BUILD)/fuzz/obj/lib/lib%.a,$(call fuzz_rooms,$(1)))
+
+$(FUZZERS:%=$(BUILD)/tests/fuzz/%): $(BUILD)/tests/fuzz/%: \
+    $$(call fuzz_plain,$$*) $$(call archives,$$(call fuzz_rooms,$$*)) $(BUILD)/flags
+	$(call link,$(call fuzz_plain,$*),$(call fuzz_rooms,$*),$(call fuzz_outs,$*))
+
+$(FUZZERS:%=$(BUILD)/fuzz/bin/%): $(BUILD)/fuzz/bin/%: $(BUILD)/fuzz/obj/tests/fuzz/fuzz_%.o $$(call fuzz_libs,$$*)
+	@mkdir -p $(@D)
+	$(call say,link,$@)
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $< $(call fuzz_libs,$*) \
+	    -Wl,--as-needed $(call fuzz_outs,$*)
+
+# The program that must fail: the runner's own test shows with it that a failure is reported as one.
+MUST_FAIL := $(BUILD)/tests/house/must_fail
+$(MUST_FAIL): $(BUILD)/obj/tests/house/must_fail.o $(BUILD)/flags
+	$(call link,$<,,-lcmocka)
+
+HOUSE := $(if $(filter-out house%,$(firstword $(ONLY))),,script:tests/house/runner_test.sh)
+
+RUN = BUILD=$(abspath $(BUILD)) MUST_FAIL=$(abspath $(MUST_FAIL)) tests/support/run_tests.sh \
+      $(if $(JOBS),--jobs $(JOBS)) $(if $(DEADLINE),--deadline $(DEADLINE))
+
+UNIT_RUN    := $(HOUSE) $(UNIT:%=unit:$(BUILD)/tests/unit/%)
+SIM_RUN     := $(SIM:%=sim:$(BUILD)/tests/sim/%)
+CLUSTER_RUN := $(CLUSTER:%=cluster:%)
+FUZZ_RUN    := $(FUZZERS:%=fuzz:$(BUILD)/tests/fuzz/%)
+
+build-house: $(MUST_FAIL)
+build-unit: $(UNIT:%=$(BUILD)/tests/unit/%) $(if $(HOUSE),build-house)
+build-sim: $(SIM:%=$(BUILD)/tests/sim/%)
+build-fuzz-plain: $(FUZZERS:%=$(BUILD)/tests/fuzz/%)
+build-bench: $(BENCH:%=$(BUILD)/tests/bench/%)
+
+unit: build-unit
+	@$(RUN) $(UNIT_RUN)
+sim: build-sim
+	@$(RUN) $(SIM_RUN)
+cluster: all
+	@$(RUN) $(CLUSTER_RUN)
+test: all build-unit build-sim build-fuzz-plain
+	@$(RUN) $(UNIT_RUN) $(SIM_RUN) $(FUZZ_RUN) $(CLUSTER_RUN)
+
+bench: all build-bench
+	@set -e; for b in $(BENCH:%=$(BUILD)/tests/bench/%) $(BENCH_SH); do \
+	    echo "== $$b"; BUILD=$(abspath $(BUILD)) OPENBLAS_NUM_THREADS=1 ./$$b; done
+
+fuzz: | setup
+	@command -v $(CLANG) >/dev/null || { echo "make fuzz needs clang: launch/setup.sh --dev"; exit 1; }
+	@$(MAKE) --no-print-directory SETUP=no $(FUZZERS:%=$(BUILD)/fuzz/bin/%)
+	@set -e; for f in $(FUZZERS); do \
+	    mkdir -p $(BUILD)/fuzz/corpus/$$f tests/fuzz/corpus/$$f; \
+	    echo "== fuzz $$f, $(SECONDS) s"; \
+	    $(BUILD)/fuzz/bin/$$f -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	        -artifact_prefix=$(BUILD)/fuzz/$$f- $(BUILD)/fuzz/corpus/$$f tests/fuzz/corpus/$$f; \
+	done
+
+# ---- the house ----------------------------------------------------------------------------------
+
+lint: all
+	@CC='$(CC)' CLANG_FORMAT='$(CLANG_FORMAT)' BUILD=$(abspath $(BUILD)) FLAGS='$(STD) $(WARN)' tests/house/lint.sh
+
+fmt:
+	@command -v $(CLANG_FORMAT) >/dev/null || { echo "make fmt needs clang-format: launch/setup.sh --dev"; exit 1; }
+	$(Q)git ls-files -co --exclude-standard -- '*.c' '*.h' | xargs $(CLANG_FORMAT) -i
+
+# ---- install ------------------------------------------------------------------------------------
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/penstock/jobs $(DESTDIR)$(PREFIX)/share/doc/penstock
+	$(if $(PROGRAMS),install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin)
+	$(if $(wildcard launch/jobs/*.yaml),install -m 644 $(wildcard launch/jobs/*.yaml) $(DESTDIR)$(PREFIX)/share/penstock/jobs)
+	install -m 644 LICENSE $(wildcard README.md) $(DESTDIR)$(PREFIX)/share/doc/penstock
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,penstock penstock-ps penstock-worker)
+	rm -rf $(DESTDIR)$(PREFIX)/share/penstock $(DESTDIR)$(PREFIX)/share/doc/penstock
+
+-include $(shell find $(BUILD)/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)

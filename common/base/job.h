@@ -1,0 +1,152 @@
+/* job.h - a job as every process sees it: the job file held against the one option table.
+ *
+ * The front loads the user's YAML (job_load), applies --set, checks combinations (job_check) and writes
+ * DIR/resolved.yaml, which all other processes load by the same function. `job_config_hash` covers all
+ * that may not change over --resume.
+ */
+#ifndef PENSTOCK_COMMON_BASE_JOB_H
+#define PENSTOCK_COMMON_BASE_JOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/base/errbuf.h"
+#include "common/base/options.h"
+
+enum job_format { JOB_DELIMITED, JOB_LIBSVM };                       /* data.format */
+enum job_split { JOB_SPLIT_FILES, JOB_SPLIT_RATIO, JOB_SPLIT_TIME }; /* data.split.by */
+enum job_family { JOB_LR, JOB_FM, JOB_MLP, JOB_DCNV2 };              /* model.family */
+enum job_consistency { JOB_ASYNC };                                  /* train.consistency */
+enum job_optimizer { JOB_SGD, JOB_ADAGRAD, JOB_ROWWISE_ADAGRAD, JOB_ADAM };
+enum job_l2_mode { JOB_L2_EXACT, JOB_L2_TOUCHED };
+enum job_dense { JOB_DENSE_PS }; /* train.dense */
+enum field_type {
+    FIELD_ID,    /* one 64-bit key */
+    FIELD_IDS,   /* a bag of keys, cells separated by `sep` */
+    FIELD_FLOAT, /* one number */
+    FIELD_TIME,  /* seconds since 1970 or a date; never a feature */
+    FIELD_LABEL, /* 0 or 1 (or above label_above) */
+    FIELD_USER,  /* id; also names the user */
+    FIELD_ITEM,  /* id; also names the item: the popularity baseline counts it */
+    FIELD_SKIP   /* a column that is not used */
+};
+enum field_norm { NORM_NONE, NORM_LOG, NORM_STANDARD, NORM_MINMAX };
+
+/* One entry of data.fields. With format libsvm the schema is implied: label + one bag "features". */
+struct job_field {
+    char *name;
+    int type;      /* enum field_type */
+    char *column;  /* header name or column number from 0; default: the name, or the position */
+    char *sep;     /* ids: separator inside the cell, default "|" */
+    uint64_t hash; /* > 0: key = hash mod this many */
+    uint64_t min_count; /* rarer ids share one out-of-vocabulary key of the field */
+    int norm;           /* enum field_norm, floats */
+    char *vocab;        /* fields with the same vocab share rows; default: the name */
+    uint64_t ids_max;   /* ids: longer bags are cut to the first so many; default 1000 */
+};
+
+struct job_optim {
+    int kind; /* enum job_optimizer */
+    double rate;
+    double l2;
+    int l2_mode; /* enum job_l2_mode; tables only */
+    double beta1, beta2, eps;
+};
+
+struct job {
+    char *name; /* file name without .yaml */
+    char *path; /* the job file, absolute */
+    struct {
+        char *root; /* put before relative paths */
+        struct texts train, valid, test;
+        int format;
+        char *delimiter; /* ",", "\t", "::", any text */
+        bool header;
+        char *quote;          /* "\"" or "" for none */
+        struct texts missing; /* cells that mean missing: "", "NA", "null", "-" ... */
+        double label_above;   /* label = cell > this; default .5 */
+        double bad_max;       /* more bad lines than this part of the lines stop the run; .01 */
+        uint64_t bytes_max;   /* of one file, inflated; default 1T */
+        char *cache;          /* folder of caches; default DIR/cache */
+        struct {
+            int by;             /* files, ratio, time */
+            double valid, test; /* parts, for ratio and time */
+            uint64_t seed;
+        } split;
+        struct job_field *fields; /* owned */
+        size_t fields_used;
+    } data;
+    struct {
+        int family;
+        uint64_t embedding;    /* dimension d of embedding rows */
+        double embedding_init; /* std of N(0, std^2) */
+        struct u64s hidden;    /* widths */
+        double dropout;
+        bool batch_norm;
+        uint64_t cross; /* DCN-v2 cross layers */
+    } model;
+    struct {
+        struct job_optim embedding; /* all sparse tables */
+        struct job_optim dense;
+    } optimizer;
+    struct {
+        uint64_t epochs;
+        uint64_t batch; /* records a push */
+        uint64_t seed;
+        int consistency;
+        uint64_t staleness; /* permits beyond one: 0 = a batch is applied before the next pulls */
+        uint64_t slices;    /* bsp only; 0 = number of workers */
+        int dense;
+        bool shuffle;
+        double clip;     /* global norm of a push's gradient (data part); 0 = off */
+        double clip_row; /* norm of one row's gradient; 0 = off */
+        double grad_max; /* |g| above this is refused by the server, as non-finite is; 1e6 */
+        uint64_t warmup; /* steps of linear warm-up */
+        struct {
+            double factor;     /* rate *= factor at a stall; .1 */
+            double rate_min;   /* floor of the rate; 1e-6 */
+            double delta;      /* an improvement below this is a stall; 1e-6 */
+            uint64_t patience; /* stalls in a row that stop the run; 2; 0 = never stop */
+            uint64_t first;    /* stalls before this epoch (from 1) don't count; 1 */
+        } plateau;
+    } train;
+    struct {
+        uint64_t servers, shards, workers;
+        uint64_t cut_every;   /* us */
+        uint64_t full_every;  /* cuts between full ones; 8 */
+        uint64_t table_bytes; /* budget of one shard's tables; 4G */
+        uint64_t beat, hold, dead, write, recover, orphan,
+            resend; /* deadlines, us: protocol.md 11 */
+        char *bind; /* address that servers listen on; 127.0.0.1 */
+    } cluster;
+};
+
+/* The one table, and that of data.fields' items. */
+extern const struct option_table job_options;
+extern const struct option_table job_field_options;
+
+/* Read and check a job file; sets: "key=value" assignments, applied after the file.
+ * On success paths are absolute (globs kept). ST_USAGE with file:line:col. job_release gives it back. */
+MUST_CHECK enum status job_load(const char *path, char *const *sets, size_t sets_used,
+                                struct job *out, struct errbuf *err);
+/* From memory (fuzzer, tests). `dir` is what relative paths are relative to. */
+MUST_CHECK enum status job_parse(const char *text, size_t n, const char *name, const char *dir,
+                                 char *const *sets, size_t sets_used, struct job *out,
+                                 struct errbuf *err);
+/* Combinations that single rows can't judge: labels present, shards >= servers, norm on floats ... */
+MUST_CHECK enum status job_check(const struct job *job, struct errbuf *err);
+void job_release(struct job *job);
+/* resolved.yaml: every key with its value; job_parse of it gives an equal job. */
+void job_dump(const struct job *job, struct buffer *out);
+/* xxh3-64 over all keys that --resume may not change. */
+uint64_t job_config_hash(const struct job *job);
+/* The first key in which two jobs differ that --resume may not change; NULL if none. The text of both
+ * values goes to err. */
+const char *job_resume_conflict(const struct job *was, const struct job *now, struct errbuf *err);
+void job_help(const char *word, FILE *out);
+const char *job_family_name(int family);
+const char *job_optimizer_name(int kind);
+
+#endif

@@ -1,0 +1,142 @@
+/* job_check.c - combinations that no single row can judge.
+ *
+ * The table knows types, bounds and which choice a key belongs to. What is left is here: a handful of
+ * rules over a whole job, each naming the key that is wrong and what would be right. They are apart from
+ * loading because they ask for a job that can be trained; showing a job, or converting its logs, does not.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "common/base/job.h"
+
+enum { HIDDEN_MAX = 16 };
+
+static bool is_ids(const struct job_field *f)
+{
+    return f->type == FIELD_ID || f->type == FIELD_IDS || f->type == FIELD_USER ||
+           f->type == FIELD_ITEM;
+}
+
+static size_t count_type(const struct job *job, enum field_type type)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < job->data.fields_used; i++)
+        n += job->data.fields[i].type == (int)type;
+    return n;
+}
+
+static enum status check_names(const struct job *job, struct errbuf *err)
+{
+    for (size_t i = 0; i < job->data.fields_used; i++)
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(job->data.fields[i].name, job->data.fields[j].name) == 0)
+                return errbuf_set(err, ST_USAGE, "data.fields[%zu].name: %s is data.fields[%zu]'s",
+                                  i, job->data.fields[i].name, j);
+    return ST_OK;
+}
+
+static enum status check_fields(const struct job *job, struct errbuf *err)
+{
+    size_t labels = count_type(job, FIELD_LABEL), ids = 0, floats = count_type(job, FIELD_FLOAT);
+    for (size_t i = 0; i < job->data.fields_used; i++)
+        ids += is_ids(&job->data.fields[i]);
+    if (labels != 1)
+        return errbuf_set(err, ST_USAGE, "data.fields: %zu of type label (exactly one is needed)",
+                          labels);
+    static const enum field_type single[] = {FIELD_TIME, FIELD_USER, FIELD_ITEM};
+    static const char *const names[] = {"time", "user", "item"};
+    for (size_t i = 0; i < 3; i++)
+        if (count_type(job, single[i]) > 1)
+            return errbuf_set(err, ST_USAGE, "data.fields: %zu of type %s (at most one)",
+                              count_type(job, single[i]), names[i]);
+    if (ids + floats == 0)
+        return errbuf_set(err, ST_USAGE,
+                          "data.fields: none to learn from (id, ids, user, item or float)");
+    bool wants_ids = job->model.family == JOB_LR || job->model.family == JOB_FM;
+    if (ids == 0 && wants_ids)
+        return errbuf_set(err, ST_USAGE,
+                          "data.fields: model.family=%s needs one of type id, ids, user or item",
+                          job_family_name(job->model.family));
+    return check_names(job, err);
+}
+
+/* A part that is cut out of train can't come from files as well. */
+static enum status check_part(const struct texts *files, double part, const char *name,
+                              struct errbuf *err)
+{
+    if (files->used > 0 && part > 0)
+        return errbuf_set(
+            err, ST_USAGE,
+            "data.%s: is given, but data.split.by makes it (data.split.%s=0 would not)", name,
+            name);
+    return ST_OK;
+}
+
+static enum status check_split(const struct job *job, struct errbuf *err)
+{
+    double valid = job->data.split.valid, test = job->data.split.test;
+    if (job->data.split.by == JOB_SPLIT_FILES)
+        return ST_OK;
+    if (!(valid + test < 1))
+        return errbuf_set(err, ST_USAGE, "data.split: valid %g and test %g leave nothing to train",
+                          valid, test);
+    if (job->data.split.by == JOB_SPLIT_TIME && count_type(job, FIELD_TIME) == 0)
+        return errbuf_set(err, ST_USAGE, "data.split.by: time needs a field of type time");
+    enum status st = check_part(&job->data.valid, valid, "valid", err);
+    return st != ST_OK ? st : check_part(&job->data.test, test, "test", err);
+}
+
+static enum status check_data(const struct job *job, struct errbuf *err)
+{
+    if (job->data.train.used == 0)
+        return errbuf_set(err, ST_USAGE, "data.train: no file is given");
+    const char *delimiter = job->data.delimiter, *quote = job->data.quote;
+    if (*delimiter == '\0' || strpbrk(delimiter, "\r\n") != NULL)
+        return errbuf_set(err, ST_USAGE, "data.delimiter: must be a text without line ends");
+    if (strlen(quote) > 1 || *quote == '\r' || *quote == '\n')
+        return errbuf_set(err, ST_USAGE, "data.quote: must be one character or empty");
+    if (*quote != '\0' && strchr(delimiter, *quote) != NULL)
+        return errbuf_set(err, ST_USAGE, "data.quote: is part of data.delimiter");
+    for (size_t i = 0; i < job->data.fields_used; i++)
+        if (job->data.fields[i].type == FIELD_IDS && *job->data.fields[i].sep == '\0')
+            return errbuf_set(err, ST_USAGE, "data.fields[%zu].sep: is empty", i);
+    return check_split(job, err);
+}
+
+static enum status check_model(const struct job *job, struct errbuf *err)
+{
+    bool deep = job->model.family == JOB_MLP || job->model.family == JOB_DCNV2;
+    size_t layers = job->model.hidden.used;
+    if (deep && (layers < 1 || layers > HIDDEN_MAX))
+        return errbuf_set(err, ST_USAGE, "model.hidden: %zu layers (allowed: 1 to %d)", layers,
+                          HIDDEN_MAX);
+    if (job->optimizer.dense.kind == JOB_ROWWISE_ADAGRAD)
+        return errbuf_set(err, ST_USAGE,
+                          "optimizer.dense.kind: rowwise_adagrad is for tables (allowed: sgd, "
+                          "adagrad, adam)");
+    return ST_OK;
+}
+
+static enum status check_cluster(const struct job *job, struct errbuf *err)
+{
+    uint64_t servers = job->cluster.servers, shards = job->cluster.shards;
+    if (shards != 0 && shards < servers)
+        return errbuf_set(err, ST_USAGE,
+                          "cluster.shards: %" PRIu64 " are fewer than the %" PRIu64 " servers",
+                          shards, servers);
+    if (job->cluster.dead <= job->cluster.beat)
+        return errbuf_set(err, ST_USAGE, "cluster.dead: must be longer than cluster.beat");
+    return ST_OK;
+}
+
+enum status job_check(const struct job *job, struct errbuf *err)
+{
+    enum status st = check_data(job, err);
+    if (st == ST_OK)
+        st = check_fields(job, err);
+    if (st == ST_OK)
+        st = check_model(job, err);
+    if (st == ST_OK)
+        st = check_cluster(job, err);
+    return st == ST_OK ? st : errbuf_wrap(err, st, "%s: ", job->path);
+}

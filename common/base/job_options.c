@@ -1,0 +1,206 @@
+/* job_options.c - THE option table: every key a job may have, where it lives, what it may be, what it is for.
+ *
+ * A new option is one row here and one member in struct job; loading, --set, --help, check, resolved.yaml,
+ * the config hash and what --resume may change follow from the row. Flag F marks what --resume may change:
+ * where the run happens and how long, never what is learned.
+ *
+ * `applies` names the choice under which a key means anything. Given outside of it, a key is refused: an
+ * option that is silently ignored is the worst documentation.
+ *
+ * Rows stand in the order of resolved.yaml; name and data come first, because job.c writes
+ * data.fields behind them. Bounds are inclusive; times are in microseconds.
+ */
+#include "common/base/job.h"
+
+#include <stddef.h>
+
+#define AT(member)  offsetof(struct job, member)
+#define OF(member)  offsetof(struct job_field, member)
+#define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
+#define F           OPTION_RESUME_FREE
+#define MS          1e3
+#define SECOND      1e6
+#define HOUR        3.6e9
+#define DAY         8.64e10
+#define DELIMITED   "data.format=delimited"
+#define CUT_PART    "data.split.by=ratio|time"
+#define DEEP        "model.family=mlp|dcnv2"
+#define FEATURE_IDS "type=id|ids|user|item"
+
+static const struct option rows[] = {
+    {"name", OPT_TEXT, AT(name), 0, 0, "", NULL, NULL, F,
+     "what the job is called in reports; empty: the file's name without .yaml"},
+
+    /* -- data -- */
+    {"data.root", OPT_PATH, AT(data.root), 0, 0, "", NULL, NULL, F,
+     "folder put before relative data paths; itself relative to the job file"},
+    {"data.train", OPT_PATHS, AT(data.train), 0, 0, "", NULL, NULL, F,
+     "logs to train on: paths or globs; plain, gzip or zstd"},
+    {"data.valid", OPT_PATHS, AT(data.valid), 0, 0, "", NULL, NULL, F,
+     "logs that judge each epoch: plateau decay, best cut, early stop"},
+    {"data.test", OPT_PATHS, AT(data.test), 0, 0, "", NULL, NULL, F,
+     "logs scored once, at the end, with the best cut"},
+    {"data.format", OPT_CHOICE, AT(data.format), 0, 0, "delimited", "delimited|libsvm", NULL, 0,
+     "text with a delimiter, or libsvm (label index:value ...), whose fields are implied"},
+    {"data.delimiter", OPT_TEXT, AT(data.delimiter), 0, 0, ",", NULL, DELIMITED, 0,
+     "what separates cells: any text, as \",\", \"\\t\" or \"::\""},
+    {"data.header", OPT_BOOL, AT(data.header), 0, 0, "true", NULL, DELIMITED, 0,
+     "whether the first line of each file names the columns"},
+    {"data.quote", OPT_TEXT, AT(data.quote), 0, 0, "\"", NULL, DELIMITED, 0,
+     "the character around cells that hold a delimiter; empty: none"},
+    {"data.missing", OPT_TEXTS, AT(data.missing), 0, 0,
+     "[\"\", \"NA\", \"null\", \"NULL\", \"nan\", \"\\\\N\"]", NULL, DELIMITED, 0,
+     "cells that mean: no value"},
+    {"data.label_above", OPT_F64, AT(data.label_above), -1e30, 1e30, ".5", NULL, NULL, 0,
+     "a record is positive if its label cell is above this"},
+    {"data.bad_max", OPT_F64, AT(data.bad_max), 0, 1, ".01", NULL, NULL, 0,
+     "a larger part of bad lines stops the run; fewer are quarantined and counted"},
+    {"data.bytes_max", OPT_BYTES, AT(data.bytes_max), 1, 0x1p50, "1T", NULL, NULL, 0,
+     "bound on one file, inflated: what a compressed file may hold at most"},
+    {"data.cache", OPT_PATH, AT(data.cache), 0, 0, "", NULL, NULL, F,
+     "folder of converted logs, relative to the job file; empty: cache in the run's folder"},
+    {"data.split.by", OPT_CHOICE, AT(data.split.by), 0, 0, "files", "files|ratio|time", NULL, 0,
+     "valid and test are files of their own, a hashed part of train, or its latest part"},
+    {"data.split.valid", OPT_F64, AT(data.split.valid), 0, .9, ".1", NULL, CUT_PART, 0,
+     "part of the records that becomes valid"},
+    {"data.split.test", OPT_F64, AT(data.split.test), 0, .9, ".1", NULL, CUT_PART, 0,
+     "part of the records that becomes test"},
+    {"data.split.seed", OPT_U64, AT(data.split.seed), 0, 0, "1", NULL, "data.split.by=ratio", 0,
+     "key of the hash that splits by ratio"},
+
+    /* -- model -- */
+    {"model.family", OPT_CHOICE, AT(model.family), 0, 0, NULL, "lr|fm|mlp|dcnv2", NULL, 0,
+     "logistic regression, factorization machine, deep net, or deep & cross network v2"},
+    {"model.embedding", OPT_U64, AT(model.embedding), 1, 1024, "10", NULL,
+     "model.family=fm|mlp|dcnv2", 0, "floats in an embedding row"},
+    {"model.embedding_init", OPT_F64, AT(model.embedding_init), 0, 10, "1e-4", NULL, NULL, 0,
+     "standard deviation of a new row's values"},
+    {"model.hidden", OPT_U64S, AT(model.hidden), 1, 16384, "[400, 400, 400]", NULL, DEEP, 0,
+     "widths of the hidden layers, at most 16"},
+    {"model.dropout", OPT_F64, AT(model.dropout), 0, .95, "0", NULL, DEEP, 0,
+     "part of each hidden layer's outputs that is dropped in training"},
+    {"model.batch_norm", OPT_BOOL, AT(model.batch_norm), 0, 0, "true", NULL, DEEP, 0,
+     "batch normalization behind each hidden layer"},
+    {"model.cross", OPT_U64, AT(model.cross), 1, 16, "4", NULL, "model.family=dcnv2", 0,
+     "cross layers"},
+
+    /* -- optimizer -- */
+    {"optimizer.embedding.kind", OPT_CHOICE, AT(optimizer.embedding.kind), 0, 0, "adam",
+     "sgd|adagrad|rowwise_adagrad|adam", NULL, 0, "optimizer of all sparse tables"},
+    {"optimizer.embedding.rate", OPT_F64, AT(optimizer.embedding.rate), 1e-12, 100, "1e-3", NULL,
+     NULL, 0, "learning rate of sparse tables"},
+    {"optimizer.embedding.l2", OPT_F64, AT(optimizer.embedding.l2), 0, 1e6, "0", NULL, NULL, 0,
+     "L2 penalty (l2 / 2) * |w|^2 on sparse tables"},
+    {"optimizer.embedding.l2_mode", OPT_CHOICE, AT(optimizer.embedding.l2_mode), 0, 0, "exact",
+     "exact|touched", NULL, 0,
+     "exact: missed decay is replayed, as if every row were touched at every step; touched: only "
+     "then"},
+    {"optimizer.embedding.beta1", OPT_F64, AT(optimizer.embedding.beta1), 0, .999999, ".9", NULL,
+     "optimizer.embedding.kind=adam", 0, "decay of Adam's first moment"},
+    {"optimizer.embedding.beta2", OPT_F64, AT(optimizer.embedding.beta2), 0, .99999999, ".999",
+     NULL, "optimizer.embedding.kind=adam", 0, "decay of Adam's second moment"},
+    {"optimizer.embedding.eps", OPT_F64, AT(optimizer.embedding.eps), 1e-20, 1, "1e-8", NULL,
+     "optimizer.embedding.kind=adagrad|rowwise_adagrad|adam", 0, "added to the square root"},
+    {"optimizer.dense.kind", OPT_CHOICE, AT(optimizer.dense.kind), 0, 0, "adam",
+     "sgd|adagrad|rowwise_adagrad|adam", NULL, 0,
+     "optimizer of dense tensors (rowwise_adagrad is for tables only)"},
+    {"optimizer.dense.rate", OPT_F64, AT(optimizer.dense.rate), 1e-12, 100, "1e-3", NULL, NULL, 0,
+     "learning rate of dense tensors"},
+    {"optimizer.dense.l2", OPT_F64, AT(optimizer.dense.l2), 0, 1e6, "0", NULL, NULL, 0,
+     "L2 penalty (l2 / 2) * |w|^2 on dense tensors"},
+    {"optimizer.dense.beta1", OPT_F64, AT(optimizer.dense.beta1), 0, .999999, ".9", NULL,
+     "optimizer.dense.kind=adam", 0, "decay of Adam's first moment"},
+    {"optimizer.dense.beta2", OPT_F64, AT(optimizer.dense.beta2), 0, .99999999, ".999", NULL,
+     "optimizer.dense.kind=adam", 0, "decay of Adam's second moment"},
+    {"optimizer.dense.eps", OPT_F64, AT(optimizer.dense.eps), 1e-20, 1, "1e-8", NULL,
+     "optimizer.dense.kind=adagrad|rowwise_adagrad|adam", 0, "added to the square root"},
+
+    /* -- train -- */
+    {"train.epochs", OPT_U64, AT(train.epochs), 1, 1e6, "1", NULL, NULL, F,
+     "passes over the training log"},
+    {"train.batch", OPT_U64, AT(train.batch), 1, 16e6, "4096", NULL, NULL, 0, "records a push"},
+    {"train.seed", OPT_U64, AT(train.seed), 0, 0, "1", NULL, NULL, 0,
+     "initial values, shuffles and dropout are functions of it"},
+    {"train.consistency", OPT_CHOICE, AT(train.consistency), 0, 0, "async", "async", NULL, 0,
+     "how workers wait for each other: async, not at all"},
+    {"train.staleness", OPT_U64, AT(train.staleness), 0, 64, "0", NULL, NULL, 0,
+     "batches in flight beyond one; 0: a batch is applied before the next one pulls"},
+    {"train.slices", OPT_U64, AT(train.slices), 0, 65536, "0", NULL, "train.consistency=bsp", 0,
+     "bsp: slices of a step, summed as a tree; 0: as many as workers"},
+    {"train.dense", OPT_CHOICE, AT(train.dense), 0, 0, "ps", "ps", NULL, 0,
+     "where dense gradients are summed: ps, on the servers"},
+    {"train.shuffle", OPT_BOOL, AT(train.shuffle), 0, 0, "true", NULL, NULL, 0,
+     "records in another order each epoch"},
+    {"train.clip", OPT_F64, AT(train.clip), 0, 1e9, "10", NULL, NULL, 0,
+     "largest global norm of a push's gradient; 0: not clipped"},
+    {"train.clip_row", OPT_F64, AT(train.clip_row), 0, 1e9, "0", NULL, NULL, 0,
+     "largest norm of one row's gradient; 0: not clipped"},
+    {"train.grad_max", OPT_F64, AT(train.grad_max), 1e-6, 1e30, "1e6", NULL, NULL, 0,
+     "a gradient beyond this is refused by the servers, as a non-finite one is"},
+    {"train.warmup", OPT_U64, AT(train.warmup), 0, 1e9, "0", NULL, NULL, 0,
+     "steps over which the rate rises from 0"},
+    {"train.plateau.factor", OPT_F64, AT(train.plateau.factor), 1e-6, 1, ".1", NULL, NULL, 0,
+     "the rate is multiplied by this when an epoch stalls"},
+    {"train.plateau.rate_min", OPT_F64, AT(train.plateau.rate_min), 0, 1, "1e-6", NULL, NULL, 0,
+     "the rate falls no lower"},
+    {"train.plateau.delta", OPT_F64, AT(train.plateau.delta), 0, 1, "1e-6", NULL, NULL, 0,
+     "an improvement of the AUC below this is a stall"},
+    {"train.plateau.patience", OPT_U64, AT(train.plateau.patience), 0, 1000, "2", NULL, NULL, 0,
+     "stalls in a row that stop the run; 0: never"},
+    {"train.plateau.first", OPT_U64, AT(train.plateau.first), 0, 1e6, "1", NULL, NULL, 0,
+     "stalls before this epoch (from 1) don't count"},
+
+    /* -- cluster -- */
+    {"cluster.servers", OPT_U64, AT(cluster.servers), 1, 1024, "1", NULL, NULL, F,
+     "processes that hold parameters"},
+    {"cluster.shards", OPT_U64, AT(cluster.shards), 0, 4096, "0", NULL, NULL, F,
+     "parts of the parameters over all servers, a thread each; 0: as many as servers"},
+    {"cluster.workers", OPT_U64, AT(cluster.workers), 1, 65536, "1", NULL, NULL, F,
+     "processes that read logs and compute gradients"},
+    {"cluster.cut_every", OPT_TIME, AT(cluster.cut_every), MS, 365 * DAY, "10s", NULL, NULL, F,
+     "time from cut to cut; each epoch ends in one as well"},
+    {"cluster.full_every", OPT_U64, AT(cluster.full_every), 1, 1e6, "8", NULL, NULL, F,
+     "every so many cuts one is written in full; 1: all of them"},
+    {"cluster.table_bytes", OPT_BYTES, AT(cluster.table_bytes), 0x1p20, 0x1p50, "4G", NULL, NULL, F,
+     "memory budget of one shard's tables"},
+    {"cluster.beat", OPT_TIME, AT(cluster.beat), MS, 60 * SECOND, "100ms", NULL, NULL, F,
+     "time between two heartbeats"},
+    {"cluster.hold", OPT_TIME, AT(cluster.hold), MS, HOUR, "1s", NULL, NULL, F,
+     "workers not held by then: the cut is tried again later"},
+    {"cluster.dead", OPT_TIME, AT(cluster.dead), 10 * MS, HOUR, "3s", NULL, NULL, F,
+     "silence after which a peer counts as dead"},
+    {"cluster.write", OPT_TIME, AT(cluster.write), MS, DAY, "30s", NULL, NULL, F,
+     "a cut not written by then is given up"},
+    {"cluster.recover", OPT_TIME, AT(cluster.recover), MS, DAY, "60s", NULL, NULL, F,
+     "members missing after this time are named and the run stops"},
+    {"cluster.orphan", OPT_TIME, AT(cluster.orphan), MS, DAY, "30s", NULL, NULL, F,
+     "a process that hears no order for so long exits"},
+    {"cluster.resend", OPT_TIME, AT(cluster.resend), MS, 60 * SECOND, "200ms", NULL, NULL, F,
+     "unacknowledged messages are sent again after this, doubling to ten times as long"},
+    {"cluster.bind", OPT_TEXT, AT(cluster.bind), 0, 0, "127.0.0.1", NULL, NULL, F,
+     "address that servers listen on"},
+};
+
+const struct option_table job_options = {rows, COUNT(rows)};
+
+static const struct option field_rows[] = {
+    {"name", OPT_TEXT, OF(name), 0, 0, NULL, NULL, NULL, 0, "what the field is called"},
+    {"type", OPT_CHOICE, OF(type), 0, 0, NULL, "id|ids|float|time|label|user|item|skip", NULL, 0,
+     "id: one key; ids: a bag of keys; user, item: an id that also names the user, the item"},
+    {"column", OPT_TEXT, OF(column), 0, 0, "", NULL, NULL, 0,
+     "header name, or number from 0; empty: the field's name, without a header its position"},
+    {"sep", OPT_TEXT, OF(sep), 0, 0, "|", NULL, "type=ids", 0,
+     "what separates keys inside the cell"},
+    {"hash", OPT_U64, OF(hash), 0, 0, "0", NULL, FEATURE_IDS, 0,
+     "above 0: the key is a hash modulo this many"},
+    {"min_count", OPT_U64, OF(min_count), 0, 0, "0", NULL, FEATURE_IDS, 0,
+     "rarer ids of the training log share one key"},
+    {"norm", OPT_CHOICE, OF(norm), 0, 0, "none", "none|log|standard|minmax", "type=float", 0,
+     "log: sign(x) ln(1 + |x|); standard: mean 0, deviation 1; minmax: 0 to 1"},
+    {"vocab", OPT_TEXT, OF(vocab), 0, 0, "", NULL, FEATURE_IDS, 0,
+     "fields with the same vocab share embedding rows; empty: the field's name"},
+    {"ids_max", OPT_U64, OF(ids_max), 1, 1e6, "1000", NULL, "type=ids", 0,
+     "longer bags are cut to their first so many"},
+};
+
+const struct option_table job_field_options = {field_rows, COUNT(field_rows)};
