@@ -1,0 +1,302 @@
+/* vec_plain.c - vec.h in plain C: the definition of every function, and the path of CPUs without AVX2
+ * and of double builds. Obvious loops; the vector paths are tested against these.
+ */
+#include "common/math/vec_kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#ifdef PENSTOCK_REAL_DOUBLE
+#define REAL_EXP exp
+#define REAL_LOG1P log1p
+#define REAL_SQRT sqrt
+#define REAL_ABS fabs
+#else
+#define REAL_EXP expf
+#define REAL_LOG1P log1pf
+#define REAL_SQRT sqrtf
+#define REAL_ABS fabsf
+#endif
+
+static real plain_dot(const real *a, const real *b, size_t n)
+{
+    real s = 0;
+    for (size_t i = 0; i < n; i++)
+        s += a[i] * b[i];
+    return s;
+}
+
+static real plain_sum(const real *a, size_t n)
+{
+    real s = 0;
+    for (size_t i = 0; i < n; i++)
+        s += a[i];
+    return s;
+}
+
+static void plain_put(real *y, const real *x, size_t n, bool add)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = add ? y[i] + x[i] : x[i];
+}
+
+static void plain_scaled(real *y, real s, const real *x, size_t n, bool add)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = add ? y[i] + s * x[i] : s * x[i];
+}
+
+static void plain_sum_to(real *y, const real *a, const real *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = a[i] + b[i];
+}
+
+static void plain_mul(real *y, const real *a, const real *b, size_t n, bool add)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = add ? y[i] + a[i] * b[i] : a[i] * b[i];
+}
+
+static void plain_mul_add(real *y, const real *a, const real *b, const real *c, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = a[i] * b[i] + c[i];
+}
+
+static void plain_exp(real *y, const real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = REAL_EXP(x[i]);
+}
+
+static real sigmoid(real x)
+{
+    const real e = REAL_EXP(-REAL_ABS(x));
+    return x >= 0 ? 1 / (1 + e) : e / (1 + e);
+}
+
+static void plain_sigmoid(real *y, const real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = sigmoid(x[i]);
+}
+
+static void plain_softplus(real *y, const real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (x[i] > 0 ? x[i] : 0) + REAL_LOG1P(REAL_EXP(-REAL_ABS(x[i])));
+}
+
+static double plain_bce(real *dz, const real *z, const real *labels, size_t n, real scale)
+{
+    double loss = 0;
+    for (size_t i = 0; i < n; i++) {
+        const real e = REAL_EXP(-REAL_ABS(z[i]));
+        loss += (double)((z[i] > 0 ? z[i] : 0) - z[i] * labels[i] + REAL_LOG1P(e));
+        dz[i] = (sigmoid(z[i]) - labels[i]) * scale;
+    }
+    return loss;
+}
+
+static void plain_finish(real *y, const real *x, const real *scale, const real *shift, size_t n,
+                         const struct vec_finish *f, uint64_t key)
+{
+    for (size_t i = 0; i < n; i++) {
+        real v = scale ? x[i] * scale[i] : x[i];
+        v = shift ? v + shift[i] : v;
+        if (f->relu && v < 0)
+            v = 0;
+        if (f->drop_below)
+            v = vec_drop_hash(key, (uint32_t)i) < f->drop_below ? 0 : v * f->keep_scale;
+        y[i] = v;
+    }
+}
+
+static void plain_finish_back(real *dx, const real *dy, const real *y, size_t n,
+                              const struct vec_finish *f, uint64_t key)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool keep = true;
+        if (f->relu)
+            keep = y[i] > 0;
+        else if (f->drop_below)
+            keep = vec_drop_hash(key, (uint32_t)i) >= f->drop_below;
+        dx[i] = keep ? dy[i] * f->keep_scale : 0;
+    }
+}
+
+static void plain_column_sums(real *sums, const struct vec_matrix *m, bool add)
+{
+    if (!add)
+        memset(sums, 0, m->cols * sizeof(*sums));
+    for (size_t r = 0; r < m->rows; r++)
+        for (size_t c = 0; c < m->cols; c++)
+            sums[c] += m->x[r * m->ld + c];
+}
+
+static void plain_column_moments(real *mean, real *m2, const struct vec_matrix *m)
+{
+    for (size_t c = 0; c < m->cols; c++) {
+        double sum = 0, squares = 0;
+        for (size_t r = 0; r < m->rows; r++)
+            sum += (double)m->x[r * m->ld + c];
+        const double mu = sum / (double)m->rows;
+        for (size_t r = 0; r < m->rows; r++) {
+            const double d = (double)m->x[r * m->ld + c] - mu;
+            squares += d * d;
+        }
+        mean[c] = (real)mu;
+        m2[c] = (real)squares;
+    }
+}
+
+static void plain_norm_sums(real *sum_dy, real *sum_dy_xhat, const struct vec_matrix *m,
+                            const struct vec_norm_back *b, bool add)
+{
+    if (!add) {
+        memset(sum_dy, 0, m->cols * sizeof(*sum_dy));
+        memset(sum_dy_xhat, 0, m->cols * sizeof(*sum_dy_xhat));
+    }
+    for (size_t r = 0; r < m->rows; r++) {
+        for (size_t c = 0; c < m->cols; c++) {
+            const real dy = b->dy[r * b->dy_ld + c];
+            sum_dy[c] += dy;
+            sum_dy_xhat[c] += dy * (m->x[r * m->ld + c] - b->mean[c]) * b->rstd[c];
+        }
+    }
+}
+
+static void plain_norm_apply(real *dx, size_t dx_ld, const real *sum_dy, const real *sum_dy_xhat,
+                             const struct vec_matrix *m, const struct vec_norm_back *b)
+{
+    const real n = (real)m->rows;
+    for (size_t r = 0; r < m->rows; r++) {
+        for (size_t c = 0; c < m->cols; c++) {
+            const real xhat = (m->x[r * m->ld + c] - b->mean[c]) * b->rstd[c];
+            const real dy = b->dy[r * b->dy_ld + c];
+            dx[r * dx_ld + c] =
+                b->gamma[c] * b->rstd[c] * (dy - sum_dy[c] / n - xhat * sum_dy_xhat[c] / n);
+        }
+    }
+}
+
+static void plain_layer_norm(real *y, const real *x, const real *gamma, const real *beta, size_t n,
+                             real eps, real out_stat[2])
+{
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i];
+    const double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++)
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    const real rstd = 1 / REAL_SQRT((real)(squares / (double)n) + eps);
+    for (size_t i = 0; i < n; i++)
+        y[i] = gamma[i] * ((x[i] - (real)mean) * rstd) + beta[i];
+    out_stat[0] = (real)mean;
+    out_stat[1] = rstd;
+}
+
+static void plain_layer_norm_back(real *dx, real *dgamma, real *dbeta, const real *dy,
+                                  const real *x, const real *gamma, size_t n, const real stat[2])
+{
+    double sum = 0, sum_xhat = 0;
+    for (size_t i = 0; i < n; i++) {
+        const real xhat = (x[i] - stat[0]) * stat[1];
+        sum += (double)(dy[i] * gamma[i]);
+        sum_xhat += (double)(dy[i] * gamma[i] * xhat);
+    }
+    const real a = (real)(sum / (double)n), b = (real)(sum_xhat / (double)n);
+    for (size_t i = 0; i < n; i++) {
+        const real xhat = (x[i] - stat[0]) * stat[1];
+        if (dgamma) {
+            dgamma[i] += dy[i] * xhat;
+            dbeta[i] += dy[i];
+        }
+        dx[i] = stat[1] * (dy[i] * gamma[i] - a - xhat * b);
+    }
+}
+
+static void plain_bags_sum(real *y, const real *rows, const struct vec_bags *b)
+{
+    for (size_t i = 0; i < b->bags; i++) {
+        for (size_t k = 0; k < b->d; k++)
+            y[i * b->d + k] = 0;
+        for (size_t o = b->offsets[i]; o < b->offsets[i + 1]; o++) {
+            const real *row = rows + (size_t)b->index[o] * b->d;
+            const real w = b->weight ? b->weight[o] : 1;
+            for (size_t k = 0; k < b->d; k++)
+                y[i * b->d + k] += w * row[k];
+        }
+    }
+}
+
+static void plain_bags_scatter(real *rows, const real *dy, const struct vec_bags *b)
+{
+    for (size_t i = 0; i < b->bags; i++) {
+        for (size_t o = b->offsets[i]; o < b->offsets[i + 1]; o++) {
+            real *row = rows + (size_t)b->index[o] * b->d;
+            const real w = b->weight ? b->weight[o] : 1;
+            for (size_t k = 0; k < b->d; k++)
+                row[k] += w * dy[i * b->d + k];
+        }
+    }
+}
+
+static size_t row_of(const struct vec_bags *b, size_t o)
+{
+    return b->index ? b->index[o] : o;
+}
+
+static real plain_bags_squares(real *sums, const real *rows, const struct vec_bags *b, bool add)
+{
+    real squares = 0;
+    for (size_t k = 0; k < b->d; k++) {
+        real s = add ? sums[k] : 0;
+        for (size_t o = b->offsets[0]; o < b->offsets[b->bags]; o++) {
+            const real w = b->weight ? b->weight[o] : 1;
+            const real v = w * rows[row_of(b, o) * b->d + k];
+            s += v;
+            squares += v * v;
+        }
+        sums[k] = s;
+    }
+    return squares;
+}
+
+static void plain_bags_fm_back(real *d_rows, const real *rows, real delta, const real *sums,
+                               const struct vec_bags *b)
+{
+    for (size_t o = b->offsets[0]; o < b->offsets[b->bags]; o++) {
+        const size_t at = row_of(b, o) * b->d;
+        const real w = b->weight ? b->weight[o] : 1;
+        for (size_t k = 0; k < b->d; k++)
+            d_rows[at + k] += delta * w * (sums[k] - w * rows[at + k]);
+    }
+}
+
+const struct vec_kernels vec_plain = {
+    .dot = plain_dot,
+    .sum = plain_sum,
+    .put = plain_put,
+    .scaled = plain_scaled,
+    .sum_to = plain_sum_to,
+    .mul = plain_mul,
+    .mul_add = plain_mul_add,
+    .exp = plain_exp,
+    .sigmoid = plain_sigmoid,
+    .softplus = plain_softplus,
+    .bce = plain_bce,
+    .finish = plain_finish,
+    .finish_back = plain_finish_back,
+    .column_sums = plain_column_sums,
+    .column_moments = plain_column_moments,
+    .norm_sums = plain_norm_sums,
+    .norm_apply = plain_norm_apply,
+    .layer_norm = plain_layer_norm,
+    .layer_norm_back = plain_layer_norm_back,
+    .bags_sum = plain_bags_sum,
+    .bags_scatter = plain_bags_scatter,
+    .bags_squares = plain_bags_squares,
+    .bags_fm_back = plain_bags_fm_back,
+};

@@ -1,0 +1,19 @@
+/* logloss.h - sums of binary cross-entropy and accuracy from logits; add over workers, then divide. */
+#ifndef PENSTOCK_COMMON_METRICS_LOGLOSS_H
+#define PENSTOCK_COMMON_METRICS_LOGLOSS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct logloss {
+    double loss;       /* sum of max(z,0) - z y + log1p(exp(-|z|)); NaN if a logit was */
+    double predicted;  /* sum of sigmoid(z): calibration = predicted / positives */
+    uint64_t count, correct, positives;
+};
+
+void logloss_add(struct logloss *l, const float *logits, const float *labels, size_t n);
+void logloss_merge(struct logloss *into, const struct logloss *from);
+double logloss_mean(const struct logloss *l); /* 0 if empty */
+double logloss_accuracy(const struct logloss *l);
+
+#endif
