@@ -1,0 +1,16 @@
+/* sim_bug.h - planted bugs, for tests/sim only: each must be found within its seeds.
+ *
+ * A build with PENSTOCK_SIM_BUGS asks the global sim_bug (defined by tests/sim) which one is planted; every
+ * other build has a constant 0 here and no trace of them. Numbers: protocol.md 13, and tests/sim/README.md.
+ */
+#ifndef PENSTOCK_COMMON_WIRE_SIM_BUG_H
+#define PENSTOCK_COMMON_WIRE_SIM_BUG_H
+
+#ifdef PENSTOCK_SIM_BUGS
+extern int sim_bug;
+#define SIM_BUG(number) (sim_bug == (number))
+#else
+#define SIM_BUG(number) 0
+#endif
+
+#endif
