@@ -1,0 +1,53 @@
+/* convert.h - the first pass: text logs -> clean, normalized, columnar, checksummed caches.
+ *
+ * Layout and byte tables: common/data/README.md. A cache is used again only if the files (path, size,
+ * mtime, inode) and the schema are unchanged. Written to temporary names, fsynced, renamed: a cache is
+ * whole or absent. Bad lines go to <cache_dir>/quarantine.tsv (file, line, reason) and are counted; above
+ * data.bad_max the run stops with ST_BAD_DATA and the first reasons.
+ */
+#ifndef PENSTOCK_COMMON_DATA_CONVERT_H
+#define PENSTOCK_COMMON_DATA_CONVERT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/errbuf.h"
+#include "common/base/job.h"
+#include "common/base/progress.h"
+#include "common/data/dataset.h"
+
+struct convert_result {
+    uint64_t lines[PARTS]; /* read, without headers */
+    uint64_t bad[PARTS];   /* quarantined */
+    uint64_t rows[PARTS];  /* in the cache: lines - bad */
+    uint64_t positives[PARTS];
+    uint64_t bytes;        /* of the caches */
+    bool reused;           /* all was there already */
+    uint64_t encoder_hash; /* of the fitted state: what a snapshot's model was trained with */
+};
+
+/* stop: polled; non-zero ends the work with ST_REFUSED ("interrupted") and nothing half-written. */
+MUST_CHECK enum status convert_job(const struct job *job, const char *cache_dir,
+                                   struct progress *progress, const volatile int *stop,
+                                   struct convert_result *out, struct errbuf *err);
+
+/* Other files of the same schema (eval --data), encoded as the saved encoder says and not fitted to; they
+ * become the test part of cache_dir, which must be another folder than the job's. */
+MUST_CHECK enum status convert_files(const struct job *job, const char *encoder_path,
+                                     const struct texts *files, const char *cache_dir,
+                                     struct progress *progress, const volatile int *stop,
+                                     struct convert_result *out, struct errbuf *err);
+
+/* Popularity baseline: score = smoothed mean label of the record's item, counted on train, judged on part.
+ * Without a field of type item: the id field that alone ranks the training set best, each record judged
+ * without itself. A score that depends on one key alone needs no list of scores: AUC (ties by half) and
+ * logloss are exact sums over keys. ST_NOT_FOUND when no field gives one id a record (libsvm). */
+struct popularity_result {
+    double auc, logloss;
+    char field[64];
+};
+MUST_CHECK enum status popularity_score(const struct job *job, const char *cache_dir,
+                                        enum part part, struct popularity_result *out,
+                                        struct errbuf *err);
+
+#endif
