@@ -33,6 +33,9 @@
 comma := ,
 SAN ?=
 BUILD ?= build$(if $(SAN),-san-$(subst $(comma),-,$(SAN)))
+ifeq ($(strip $(BUILD)),)
+$(error BUILD is empty)
+endif
 OPT ?= $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=undefined,-O2 -g)
 ONLY ?=
 DEADLINE ?=
@@ -152,7 +155,7 @@ Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)')
 
 all: $(PROGRAMS)
-	$(if $(NO_MAIN),@echo "note: no program from these mains yet: $(NO_MAIN)")
+	$(if $(strip $(NO_MAIN)),@echo "note: no program from these mains yet: $(NO_MAIN)")
 
 setup:
 	$(if $(filter no,$(SETUP)),@true,@launch/setup.sh)
@@ -169,12 +172,16 @@ clean:
 FUZZ_COMPILE = $(CLANG) $(STD) -O1 -g -fno-omit-frame-pointer -Wall -fsanitize=fuzzer-no-link,address,undefined \
                -fno-sanitize-recover=undefined -DPENSTOCK_FUZZ
 
+# clang 14 ignores `#pragma GCC target("avx2,fma")`: the same as options, read from the file itself.
+clang_target = sed -n 's/^\#pragma GCC target("\(.*\)")/\1/p' $< | tr , '\n' | sed 's/^/-m/'
+
 # Files whose content is the command line: they change, and what depends on them is made again, when it does.
 remember = @mkdir -p $(@D); printf '%s\n' '$(1)' | cmp -s - $@ || printf '%s\n' '$(1)' >$@
 
 $(BUILD)/flags: FORCE | setup
 	$(call remember,$(COMPILE) $(LINK))
 $(BUILD)/fuzz/flags: FORCE | setup
+	@command -v $(CLANG) >/dev/null || { echo "make fuzz needs clang: launch/setup.sh --dev"; exit 1; }
 	$(call remember,$(FUZZ_COMPILE))
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags | setup
@@ -185,7 +192,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags | setup
 $(BUILD)/fuzz/obj/%.o: %.c $(BUILD)/fuzz/flags | setup
 	@mkdir -p $(@D)
 	$(call say,clang,$<)
-	$(Q)$(FUZZ_COMPILE) $(DOOR) -MMD -MP -c $< -o $@
+	$(Q)$(FUZZ_COMPILE) $(DOOR) $$($(clang_target)) -MMD -MP -c $< -o $@
 
 # The contract between processes, generated. Our warnings are not for generated code.
 GEN   := $(BUILD)/gen
@@ -328,9 +335,7 @@ bench: all build-bench
 	@set -e; for b in $(BENCH:%=$(BUILD)/tests/bench/%) $(BENCH_SH); do \
 	    echo "== $$b"; BUILD=$(abspath $(BUILD)) OPENBLAS_NUM_THREADS=1 ./$$b; done
 
-fuzz: | setup
-	@command -v $(CLANG) >/dev/null || { echo "make fuzz needs clang: launch/setup.sh --dev"; exit 1; }
-	@$(MAKE) --no-print-directory SETUP=no $(FUZZERS:%=$(BUILD)/fuzz/bin/%)
+fuzz: $(FUZZERS:%=$(BUILD)/fuzz/bin/%)
 	@set -e; for f in $(FUZZERS); do \
 	    mkdir -p $(BUILD)/fuzz/corpus/$$f tests/fuzz/corpus/$$f; \
 	    echo "== fuzz $$f, $(SECONDS) s"; \

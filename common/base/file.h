@@ -8,7 +8,8 @@
 
 #include "common/base/errbuf.h"
 
-/* Read at most max bytes (ST_BAD_DATA beyond). *out_bytes: owned, with a 0 behind the last byte. */
+/* Read at most max bytes (ST_BAD_DATA beyond). *out_bytes: owned, with a 0 behind the last byte.
+ * ST_NOT_FOUND: there is no such file; ST_IO: it can't be read, or is a folder, a pipe, a device. */
 MUST_CHECK enum status file_read(const char *path, size_t max, char **out_bytes, size_t *out_n,
                                  struct errbuf *err);
 /* Write path.tmp.<pid>, fsync, rename over path, fsync the folder: old or new, never half. */

@@ -127,8 +127,13 @@ struct job {
 extern const struct option_table job_options;
 extern const struct option_table job_field_options;
 
-/* Read and check a job file; sets: "key=value" assignments, applied after the file.
- * On success paths are absolute (globs kept). ST_USAGE with file:line:col. job_release gives it back. */
+/* Read a job file and hold it against the table; sets: "key=value" assignments, applied after the file.
+ * Keys of the file must apply under the file's own choices, those of sets under the final ones; what no
+ * longer applies goes back to its default, so `model.family=lr` may be set on a job written for dcnv2.
+ * On success paths are absolute (globs kept): data.train, valid, test under data.root, else under the job
+ * file's folder; data.root and data.cache under the job file's folder; a data.root of sets under the
+ * current folder if it is there. ST_USAGE with file:line:col, also when the file can't be read.
+ * Combinations are not judged: job_check. job_release gives it back. */
 MUST_CHECK enum status job_load(const char *path, char *const *sets, size_t sets_used,
                                 struct job *out, struct errbuf *err);
 /* From memory (fuzzer, tests). `dir` is what relative paths are relative to. */

@@ -28,7 +28,7 @@ MUST_CHECK enum status json_parse(const char *text, size_t n, const char *name, 
                                   struct errbuf *err);
 MUST_CHECK enum status json_read(const char *path, size_t max, struct json **out,
                                  struct errbuf *err);
-/* Text with sorted keys? no: insertion order; indent 0 = one line. Owned by the caller. */
+/* Keys in the order of insertion; indent 0 = one line. Owned by the caller. */
 char *json_text(const struct json *j, int indent);
 
 /* Setters: key is one key of this object, replaced if present. A child is handed over. */
@@ -58,7 +58,7 @@ MUST_CHECK enum status json_need_u64(const struct json *j, const char *path, uin
                                      struct errbuf *err);
 MUST_CHECK enum status json_need_f64(const struct json *j, const char *path, double *out,
                                      struct errbuf *err);
-/* Iterate an object: i-th key and value; false beyond the end. */
+/* Iterate an object: i-th key and value; false beyond the end. O(i): bound the object first. */
 bool json_item(const struct json *obj, size_t i, const char **out_key, const struct json **out_v);
 
 #endif

@@ -59,7 +59,9 @@ struct plan {
 };
 
 void plan_release(struct plan *p);
-/* Append; tables in the order of calls. Dense tables are made by the first tensor of their kind. */
+/* Append. The dense and the stat table are made by the first tensor of their kind and stand behind the
+ * sparse ones, whatever the order of calls; each kind keeps the order of its calls. What is returned
+ * lives until the next plan_add_ of this plan. A name that is there already, or too many, is our bug. */
 struct plan_table *plan_add_sparse(struct plan *p, const char *name, uint32_t dim,
                                    enum plan_init init, double init_a,
                                    const struct job_optim *optim);

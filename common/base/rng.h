@@ -32,7 +32,7 @@ double rng_next_unit(struct rng *r);
 double rng_next_normal(struct rng *r);
 uint64_t rng_below(struct rng *r, uint64_t bound); /* [0, bound), bound > 0, unbiased to 2^-64 */
 
-/* The permutation of [0, n) keyed by `key`, at i: a 4-round Feistel walk, O(1) memory and time.
+/* The permutation of [0, n) keyed by `key`, at i: an 8-round Feistel walk, O(1) memory and time.
  * i < n. perm is a bijection for every key and n >= 1. */
 uint64_t rng_permute(uint64_t key, uint64_t n, uint64_t i);
 

@@ -141,7 +141,7 @@ static void make_items(struct shop *s)
             struct item *t = &s->item[i];
             float x[4];
             double rank = (double)(i - s->category[c].first) + 3;
-            mix(t->at, .75, s->category[c].at, .66, key, 2 * i);
+            mix(t->at, .9, s->category[c].at, .3, key, 2 * i);
             rng_normal_fill(key, 2 * i + 1, x, 4);
             t->quality = x[0];
             t->price_rel = .5f * x[1];
@@ -166,7 +166,7 @@ static void make_users(struct shop *s)
         float x[4];
         w->segment = (uint32_t)(rng_u64(key, u, 1) % SEGMENTS);
         w->device = (uint32_t)(rng_u64(key, u, 2) % DEVICES);
-        mix(w->now, .7, segment[w->segment], .71, key, 3 * u);
+        mix(w->now, .9, segment[w->segment], .3, key, 3 * u);
         mix(w->then, 0, NULL, 1, key, 3 * u + 1);
         rng_normal_fill(key, 3 * u + 2, x, 4);
         w->bias = x[0];
@@ -332,9 +332,9 @@ static double click_logit(const struct shop *s, const struct user *w, const stru
     static const double device[DEVICES] = {-.15, 0, .15};
     const struct category *k = &s->category[t->category];
     double match = dot(taste, t->at) / sqrt((double)DIMS);
-    return -1.15 + .75 * t->quality + .3 * w->bias + 1.75 * match - .5 * w->thrift * t->price_rel +
+    return -1.4 + 1.5 * t->quality + .3 * w->bias + 2.1 * match - .3 * w->thrift * t->price_rel +
            .3 * k->season * sin(2 * PI * part) + .2 * cos(2 * PI * (hour - k->peak_hour) / 24) +
-           device[w->device];
+           device[on];
 }
 
 static void show_item(struct shop *s, const struct page *p, size_t i, size_t at, const float *taste)
@@ -345,7 +345,7 @@ static void show_item(struct shop *s, const struct page *p, size_t i, size_t at,
     double seconds = (double)(p->time - BEGIN), part = part_of_span(seconds);
     double hour = floor(fmod(seconds, 86400) / 3600);
     double logit = click_logit(s, w, t, taste, part, hour, p->device);
-    double examined = pow((double)at + 1, -.3);
+    double examined = pow((double)at + 1, -.4);
     *e = (struct shop_event){
         .time = p->time,
         .user = rng_permute(s->name_key, s->config.users, p->user) + 1,

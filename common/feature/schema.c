@@ -37,7 +37,7 @@ bool schema_missing(const struct schema *s, const char *cell, size_t n)
     if (n > s->missing_max)
         return false;
     for (size_t i = 0; i < s->missing_used; i++)
-        if (strlen(s->missing[i]) == n && memcmp(s->missing[i], cell, n) == 0)
+        if (s->missing_n[i] == n && memcmp(s->missing[i], cell, n) == 0)
             return true;
     return false;
 }
@@ -45,11 +45,12 @@ bool schema_missing(const struct schema *s, const char *cell, size_t n)
 static void set_missing(struct schema *s, char *const *item, size_t used)
 {
     s->missing = mem_array(used + 1, sizeof *s->missing);
+    s->missing_n = mem_array(used + 1, sizeof *s->missing_n);
     for (size_t i = 0; i < used; i++) {
         s->missing[i] = mem_strdup(item[i]);
-        size_t n = strlen(item[i]);
-        if (n > s->missing_max)
-            s->missing_max = n;
+        s->missing_n[i] = strlen(item[i]);
+        if (s->missing_n[i] > s->missing_max)
+            s->missing_max = s->missing_n[i];
     }
     s->missing_used = used;
 }
@@ -218,6 +219,7 @@ void schema_release(struct schema *s)
     }
     free_texts(s->vocab, s->vocabs_used);
     free_texts(s->missing, s->missing_used);
+    free(s->missing_n);
     free(s->field);
     free(s->ids);
     free(s->floats);

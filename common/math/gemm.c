@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <cblas.h>
 #include <limits.h>
+#include <pthread.h>
 
 #include "common/math/gemm_avx512.h"
 #include "common/math/vec.h"
@@ -27,14 +28,16 @@ bool gemm_force(bool own)
     return own_path;
 }
 
-void gemm_init(void)
+static void gemm_choose(void)
 {
-    static bool done;
-    if (done)
-        return;
-    done = true;
     openblas_set_num_threads(1);
     (void)gemm_force(true);
+}
+
+void gemm_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, gemm_choose);
 }
 
 /* Rows [from, from + m) of C by OpenBLAS. */

@@ -84,15 +84,18 @@ tile_end(const struct tile *t, __m512 acc[TILE_ROWS][2], const size_t rows, cons
     }
 }
 
-static inline __attribute__((always_inline)) void
-tile_rows(const struct tile *t, const size_t rows, const size_t vectors)
+static inline __attribute__((always_inline)) void tile_rows(const struct tile *t, const size_t rows,
+                                                            const size_t vectors)
 {
     __m512 acc[TILE_ROWS][2];
     tile_begin(t, acc, rows, vectors);
     /* Five pointers three rows apart: each row is one of them plus 0, 1 or 2 strides, which is an
      * addressing mode; 14 pointers would not fit the registers. */
     const size_t lda = t->lda;
-    const float *a[5] = {t->a, t->a + 3 * lda, t->a + 6 * lda, t->a + 9 * lda, t->a + 12 * lda};
+    const float *a[5];
+#pragma GCC unroll 5
+    for (size_t i = 0; i < 5; i++)
+        a[i] = 3 * i < rows ? t->a + 3 * i * lda : t->a;
     const float *b = t->b;
 #pragma GCC unroll 4
     for (size_t k = 0; k < t->k; k++, b += 16 * vectors) {
@@ -183,7 +186,8 @@ static float *pack_rows(float *to, const float *b, size_t ldb, size_t k, size_t 
     for (size_t i = 0; i < k; i++, b += ldb, to += 16 * vectors) {
         if (vectors > 1)
             _mm512_store_ps(to, _mm512_loadu_ps(b));
-        _mm512_store_ps(to + 16 * (vectors - 1), _mm512_maskz_loadu_ps(last, b + 16 * (vectors - 1)));
+        _mm512_store_ps(to + 16 * (vectors - 1),
+                        _mm512_maskz_loadu_ps(last, b + 16 * (vectors - 1)));
     }
     return to;
 }
@@ -293,7 +297,8 @@ void gemm_avx512(const struct gemm *p, bool a_transposed, bool b_transposed)
     const size_t chunk = p->k / chunks + (p->k % chunks > 0);
     const size_t room = chunk ? PACKED / chunk / PANEL * PANEL : p->n;
     for (size_t j = 0; j < p->n; j += room) {
-        struct block b = {.j = j, .n = at_most(p->n - j, room), .ta = a_transposed, .tb = b_transposed};
+        struct block b = {
+            .j = j, .n = at_most(p->n - j, room), .ta = a_transposed, .tb = b_transposed};
         size_t k0 = 0;
         do { /* once even if k is 0: C must be written */
             b.k0 = k0;

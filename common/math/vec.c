@@ -1,9 +1,11 @@
 /* vec.c - which path is used, and the functions of vec.h that go through it.
  *
- * The indirection is once a row or an array, never once an element. The choice is made once, before
- * threads start; vec_force is for tests and benchmarks.
+ * The indirection is once a row or an array, never once an element. The choice is made once, by the
+ * first vec_init; vec_force is for tests and benchmarks.
  */
 #include "common/math/vec.h"
+
+#include <pthread.h>
 
 #include "common/math/vec_kernels.h"
 
@@ -35,12 +37,15 @@ enum vec_path vec_force(enum vec_path wanted)
     return use;
 }
 
+static void choose(void)
+{
+    (void)vec_force(VEC_AVX512);
+}
+
 void vec_init(void)
 {
-    static bool chosen;
-    if (!chosen)
-        (void)vec_force(VEC_AVX512);
-    chosen = true;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, choose);
 }
 
 real vec_dot(const real *a, const real *b, size_t n)
@@ -98,16 +103,6 @@ double vec_bce(real *dz, const real *z, const real *labels, size_t n, real scale
     return path->bce(dz, z, labels, n, scale);
 }
 
-uint32_t vec_drop_hash(uint64_t key, uint32_t column)
-{
-    uint32_t x = (uint32_t)key + column * UINT32_C(0x9E3779B9);
-    x ^= x >> 16;
-    x *= UINT32_C(0x7FEB352D);
-    x ^= (x >> 15) ^ (uint32_t)(key >> 32);
-    x *= UINT32_C(0x846CA68B);
-    return x ^ (x >> 16);
-}
-
 void vec_finish(real *y, const real *x, const real *scale, const real *shift, size_t n,
                 const struct vec_finish *f, uint64_t key)
 {
@@ -125,9 +120,9 @@ void vec_column_sums(real *sums, const struct vec_matrix *m, bool add)
     path->column_sums(sums, m, add);
 }
 
-void vec_column_moments(real *mean, real *m2, const struct vec_matrix *m)
+void vec_column_moments(real *mean, real *m2, const struct vec_matrix *m, size_t from)
 {
-    path->column_moments(mean, m2, m);
+    path->column_moments(mean, m2, m, from);
 }
 
 void vec_norm_sums(real *sum_dy, real *sum_dy_xhat, const struct vec_matrix *m,

@@ -27,12 +27,14 @@ enum vec_path vec_force(enum vec_path path);
 /* -- arrays of n -- */
 real vec_dot(const real *a, const real *b, size_t n);
 real vec_sum(const real *a, size_t n);
-void vec_put(real *y, const real *x, size_t n, bool add);             /* y = x */
-void vec_scaled(real *y, real s, const real *x, size_t n, bool add);  /* y = s x; in place */
-void vec_sum_to(real *y, const real *a, const real *b, size_t n);     /* y = a + b; in place */
+void vec_put(real *y, const real *x, size_t n, bool add);                /* y = x */
+void vec_scaled(real *y, real s, const real *x, size_t n, bool add);     /* y = s x; in place */
+void vec_sum_to(real *y, const real *a, const real *b, size_t n);        /* y = a + b; in place */
 void vec_mul(real *y, const real *a, const real *b, size_t n, bool add); /* y = a b; in place */
-void vec_mul_add(real *y, const real *a, const real *b, const real *c, size_t n); /* a b + c; in place */
-void vec_exp(real *y, const real *x, size_t n);      /* in place; ~2 ulp; 0 below -87.3, inf above 88.7 */
+void vec_mul_add(real *y, const real *a, const real *b, const real *c,
+                 size_t n); /* a b + c; in place */
+void vec_exp(real *y, const real *x,
+             size_t n); /* in place; ~2 ulp; 0 below -87.3, inf above 88.7 */
 void vec_sigmoid(real *y, const real *x, size_t n);  /* in place; finite for every x */
 void vec_softplus(real *y, const real *x, size_t n); /* in place; log(1 + e^x), finite up to inf */
 /* Binary cross-entropy: returns the sum of max(z,0) - z l + log1p(e^-|z|), accumulated in double, and
@@ -68,21 +70,25 @@ struct vec_matrix {
 
 void vec_column_sums(real *sums, const struct vec_matrix *m, bool add); /* (cols) */
 /* Mean and sum of squared deviations of each column, in one pass over memory: exact blocks, merged by
- * Chan's rule; no cancellation however far the mean is from 0. rows >= 1. */
-void vec_column_moments(real *mean, real *m2, const struct vec_matrix *m);
+ * Chan's rule, all relative to the first row; no cancellation however far the mean is from 0. Rows below
+ * `from` are in mean and m2 already, from an earlier call; rows > from. mean is that of x - first row:
+ * after the last call the caller adds the first row. Blocks are of 16 rows: calls that end at multiples of
+ * 16 give the bits of one call. */
+void vec_column_moments(real *mean, real *m2, const struct vec_matrix *m, size_t from);
 
 /* Batch norm's backward. xhat = (x - mean) * rstd. `dy` (as m: rows, cols; stride dy_ld) is the gradient at
  * gamma xhat + beta. */
 struct vec_norm_back {
+    size_t n; /* rows of the whole batch; the matrix may be a part of it */
     const real *dy;
     size_t dy_ld;
-    const real *mean, *rstd;    /* (cols) */
-    const real *gamma;          /* (cols) */
+    const real *mean, *rstd; /* (cols) */
+    const real *gamma;       /* (cols) */
 };
 /* sum_dy[c] = sum over rows of dy, sum_dy_xhat[c] = of dy xhat. */
 void vec_norm_sums(real *sum_dy, real *sum_dy_xhat, const struct vec_matrix *m,
                    const struct vec_norm_back *b, bool add);
-/* dx = gamma rstd (dy - sum_dy / rows - xhat sum_dy_xhat / rows), rows (rows, dx_ld). In place over dy. */
+/* dx = gamma rstd (dy - sum_dy / n - xhat sum_dy_xhat / n), (rows, cols) with stride dx_ld. In place over dy. */
 void vec_norm_apply(real *dx, size_t dx_ld, const real *sum_dy, const real *sum_dy_xhat,
                     const struct vec_matrix *m, const struct vec_norm_back *b);
 

@@ -8,9 +8,9 @@
 
 #pragma GCC target("avx2,fma")
 
-#define VW 8u
-#define VF __m256
-#define VI __m256i
+#define VW        8u
+#define VF        __m256
+#define VI        __m256i
 #define VEC_TABLE vec_avx2
 
 static inline __m256i first(size_t k)

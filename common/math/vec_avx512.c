@@ -8,9 +8,9 @@
 
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
 
-#define VW 16u
-#define VF __m512
-#define VI __m512i
+#define VW        16u
+#define VF        __m512
+#define VI        __m512i
 #define VEC_TABLE vec_avx512
 
 static inline __mmask16 first(size_t k)
@@ -85,8 +85,7 @@ static inline VF v_times_power(VF x, VF n) /* x 2^n, n whole; 0 and inf beyond t
 
 static inline float v_total(VF v)
 {
-    const __m256 half =
-        _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));

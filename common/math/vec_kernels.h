@@ -21,7 +21,7 @@ struct vec_kernels {
     void (*finish_back)(real *dx, const real *dy, const real *y, size_t n,
                         const struct vec_finish *f, uint64_t key);
     void (*column_sums)(real *sums, const struct vec_matrix *m, bool add);
-    void (*column_moments)(real *mean, real *m2, const struct vec_matrix *m);
+    void (*column_moments)(real *mean, real *m2, const struct vec_matrix *m, size_t from);
     void (*norm_sums)(real *sum_dy, real *sum_dy_xhat, const struct vec_matrix *m,
                       const struct vec_norm_back *b, bool add);
     void (*norm_apply)(real *dx, size_t dx_ld, const real *sum_dy, const real *sum_dy_xhat,

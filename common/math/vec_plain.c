@@ -7,15 +7,15 @@
 #include <string.h>
 
 #ifdef PENSTOCK_REAL_DOUBLE
-#define REAL_EXP exp
+#define REAL_EXP   exp
 #define REAL_LOG1P log1p
-#define REAL_SQRT sqrt
-#define REAL_ABS fabs
+#define REAL_SQRT  sqrt
+#define REAL_ABS   fabs
 #else
-#define REAL_EXP expf
+#define REAL_EXP   expf
 #define REAL_LOG1P log1pf
-#define REAL_SQRT sqrtf
-#define REAL_ABS fabsf
+#define REAL_SQRT  sqrtf
+#define REAL_ABS   fabsf
 #endif
 
 static real plain_dot(const real *a, const real *b, size_t n)
@@ -99,6 +99,16 @@ static double plain_bce(real *dz, const real *z, const real *labels, size_t n, r
     return loss;
 }
 
+uint32_t vec_drop_hash(uint64_t key, uint32_t column)
+{
+    uint32_t x = (uint32_t)key + column * UINT32_C(0x9E3779B9);
+    x ^= x >> 16;
+    x *= UINT32_C(0x7FEB352D);
+    x ^= (x >> 15) ^ (uint32_t)(key >> 32);
+    x *= UINT32_C(0x846CA68B);
+    return x ^ (x >> 16);
+}
+
 static void plain_finish(real *y, const real *x, const real *scale, const real *shift, size_t n,
                          const struct vec_finish *f, uint64_t key)
 {
@@ -135,19 +145,16 @@ static void plain_column_sums(real *sums, const struct vec_matrix *m, bool add)
             sums[c] += m->x[r * m->ld + c];
 }
 
-static void plain_column_moments(real *mean, real *m2, const struct vec_matrix *m)
+/* Welford's, a row at a time. */
+static void plain_column_moments(real *mean, real *m2, const struct vec_matrix *m, size_t from)
 {
-    for (size_t c = 0; c < m->cols; c++) {
-        double sum = 0, squares = 0;
-        for (size_t r = 0; r < m->rows; r++)
-            sum += (double)m->x[r * m->ld + c];
-        const double mu = sum / (double)m->rows;
-        for (size_t r = 0; r < m->rows; r++) {
-            const double d = (double)m->x[r * m->ld + c] - mu;
-            squares += d * d;
+    for (size_t r = from; r < m->rows; r++) {
+        for (size_t c = 0; c < m->cols; c++) {
+            const real x = m->x[r * m->ld + c] - m->x[c];
+            const real step = r > 0 ? x - mean[c] : 0;
+            mean[c] = r > 0 ? mean[c] + step / (real)(r + 1) : x;
+            m2[c] = r > 0 ? m2[c] + step * (x - mean[c]) : 0;
         }
-        mean[c] = (real)mu;
-        m2[c] = (real)squares;
     }
 }
 
@@ -170,7 +177,7 @@ static void plain_norm_sums(real *sum_dy, real *sum_dy_xhat, const struct vec_ma
 static void plain_norm_apply(real *dx, size_t dx_ld, const real *sum_dy, const real *sum_dy_xhat,
                              const struct vec_matrix *m, const struct vec_norm_back *b)
 {
-    const real n = (real)m->rows;
+    const real n = (real)b->n;
     for (size_t r = 0; r < m->rows; r++) {
         for (size_t c = 0; c < m->cols; c++) {
             const real xhat = (m->x[r * m->ld + c] - b->mean[c]) * b->rstd[c];

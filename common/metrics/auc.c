@@ -84,7 +84,8 @@ static int compare(const void *a, const void *b)
 
 double auc_exact(const float *logits, const float *labels, size_t n)
 {
-    uint64_t *keys = mem_array(n + 1, sizeof(*keys)); /* image << 1 | class: equal scores stand together */
+    /* image << 1 | class: equal scores stand together. */
+    uint64_t *keys = mem_array(n + 1, sizeof(*keys));
     for (size_t i = 0; i < n; i++)
         keys[i] = (uint64_t)monotone(logits[i]) << 1 | (labels[i] > 0.5f ? 1 : 0);
     qsort(keys, n, sizeof(*keys), compare);

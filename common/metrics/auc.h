@@ -13,7 +13,7 @@
 #define AUC_BINS (1u << 20)
 
 struct auc {
-    uint64_t *bins; /* (2, AUC_BINS): negatives, then positives; owned; one flat array for a reduce */
+    uint64_t *bins; /* (2, AUC_BINS): negatives, then positives; owned; flat, for a reduce */
 };
 
 struct auc_result {

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 struct logloss {
-    double loss;       /* sum of max(z,0) - z y + log1p(exp(-|z|)); NaN if a logit was */
-    double predicted;  /* sum of sigmoid(z): calibration = predicted / positives */
+    double loss;      /* sum of max(z,0) - z y + log1p(exp(-|z|)); NaN if a logit was */
+    double predicted; /* sum of sigmoid(z): calibration = predicted / positives */
     uint64_t count, correct, positives;
 };
 

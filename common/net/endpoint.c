@@ -8,6 +8,9 @@
  *   HEARTBEAT_*       off by default; a stopped peer would never be noticed
  *   LINGER            endless by default; a dead peer would hold up our exit
  *   RECONNECT_IVL_MAX a back-off; without it every client knocks each 100 ms
+ *   ZAP_DOMAIN        without a handler it does nothing but refuse ZMTP 1 and 2, and libzmq 4.3.4 aborts
+ *                     the process (zmtp_engine.cpp:446) on noise that looks like ZMTP 1: the
+ *                     unit test garbage_by_tcp found it
  *   SNDHWM, RCVHWM    count messages, so they are small; bytes are bounded by the outbox and the protocol
  *
  * A multi-part message is all or nothing in ZeroMQ: only its first part may answer EAGAIN (the identity

@@ -14,8 +14,6 @@
 
 enum { RESOLVED_BYTES_MAX = 1 << 20, PLAN_BYTES_MAX = 16 << 20, SMALL_BYTES_MAX = 4096 };
 
-#define HEAD_FIRST_LINE "penstock-head 1"
-
 static enum status read_job_id(const char *dir, uint64_t *out, struct errbuf *err)
 {
     char *text = NULL, *end = NULL, *path = file_join(dir, "job");
@@ -125,9 +123,8 @@ enum status run_dir_head_write(const char *path, uint64_t job_id, uint64_t boot,
                                const char *address, struct errbuf *err)
 {
     char text[256];
-    int n = snprintf(text, sizeof(text),
-                     HEAD_FIRST_LINE "\njob %016" PRIx64 "\nboot %016" PRIx64 "\naddress %s\n",
-                     job_id, boot, address);
+    int n =
+        snprintf(text, sizeof(text), "%s %016" PRIx64 " %016" PRIx64 "\n", address, job_id, boot);
     if (n < 0 || (size_t)n >= sizeof(text))
         return errbuf_set(err, ST_USAGE, "address too long: %s", address);
     char *file = file_join(path, "head");
@@ -142,8 +139,7 @@ static enum status parse_head(const char *text, const char *name, uint64_t job_i
     uint64_t job = 0, boot = 0;
     char address[ADDRESS_MAX];
     int used = 0;
-    if (sscanf(text, HEAD_FIRST_LINE "\njob %16" SCNx64 "\nboot %16" SCNx64 "\naddress %95s%n",
-               &job, &boot, address, &used) != 3 ||
+    if (sscanf(text, "%95s %16" SCNx64 " %16" SCNx64 "%n", address, &job, &boot, &used) != 3 ||
         strcmp(text + used, "\n") != 0)
         return errbuf_set(err, ST_BAD_DATA, "%s: not a head file", name);
     if (job != job_id)

@@ -4,8 +4,8 @@
  *   DIR/job            the job's id, 16 hex digits            DIR/log/       one file a process
  *   DIR/head           where the head listens; written by its process, by rename, maybe late
  *
- * The front writes the first three before any process starts. DIR/head is text, four lines:
- * "penstock-head 1", "job <16 hex>", "boot <16 hex>", "address tcp://...".
+ * The front writes the first three before any process starts. DIR/head is one line of text, the address
+ * first so that a script can cut it off: "tcp://127.0.0.1:4711 <job, 16 hex> <boot, 16 hex>".
  */
 #ifndef PENSTOCK_COMMON_NET_RUN_DIR_H
 #define PENSTOCK_COMMON_NET_RUN_DIR_H

@@ -244,6 +244,8 @@ static void encode_small(const struct msg *m, Penstock__Envelope *e, struct buff
         e->report = &report;
         break;
     default:
+        refused.boot = m->u.refused.boot;
+        refused.e = m->u.refused.e;
         e->body_case = PENSTOCK__ENVELOPE__BODY_REFUSED;
         e->refused = &refused;
         break;
@@ -677,7 +679,9 @@ static enum status decode_body(const Penstock__Envelope *e, struct msg *m, struc
     case MSG_ROWS: return decode_rows(e->rows, bytes, frames, &m->u.rows, err);
     case MSG_PUSH: return decode_push(e->push, bytes, frames, &m->u.push, err);
     case MSG_REPORT: return text_frame(bytes, frames, WIRE_TEXT_MAX, err);
-    case MSG_REFUSED: return text_frame(bytes, frames, WIRE_REFUSED_MAX, err);
+    case MSG_REFUSED:
+        m->u.refused = (struct msg_refused){ .boot = e->refused->boot, .e = e->refused->e };
+        return text_frame(bytes, frames, WIRE_REFUSED_MAX, err);
     default: break;
     }
     if (frames != 0)

@@ -32,9 +32,9 @@ static size_t body_bytes(enum msg_kind kind)
     case MSG_ROWS: return sizeof m->u.rows;
     case MSG_PUSH: return sizeof m->u.push;
     case MSG_ACK: return sizeof m->u.ack;
+    case MSG_REFUSED: return sizeof m->u.refused;
     case MSG_STATUS:
-    case MSG_REPORT:
-    case MSG_REFUSED: return sizeof m->u.want_stop;
+    case MSG_REPORT: return sizeof m->u.want_stop;
     }
     return sizeof m->u;
 }

@@ -163,6 +163,10 @@ struct msg_ack {
     bool keys;                      /* the handle of seq + 1 is gone: send it again with keys */
 };
 
+struct msg_refused {                /* of the message that was refused: its sender and incarnation */
+    uint64_t boot, e;
+};
+
 struct msg {
     enum msg_kind kind;
     uint64_t job, e, boot;          /* of the sender */
@@ -177,6 +181,7 @@ struct msg {
         struct msg_rows rows;
         struct msg_push push;
         struct msg_ack ack;
+        struct msg_refused refused;
         bool want_stop;
     } u;
     struct frame frame[MSG_FRAMES_MAX]; /* owned */

@@ -42,7 +42,7 @@ static void test_round_trip(void **state)
     json_set_u64(j, "small", 7);
     json_set_u64(j, "edge", INT64_MAX);
     json_set_u64(j, "big", UINT64_MAX);
-    json_set_f64(j, "tenth", 0.1);
+    json_set_f64(j, "third", 1.0 / 3);
     json_set_f64(j, "tiny", 5e-324);
     json_set_f64(j, "nan", NAN);
     json_set_f64(j, "inf", INFINITY);
@@ -63,7 +63,7 @@ static void test_round_trip(void **state)
         assert_true(json_u64(k, "small", 0) == 8);
         assert_true(json_u64(k, "edge", 0) == INT64_MAX);
         assert_true(json_u64(k, "big", 0) == UINT64_MAX);
-        assert_true(json_f64(k, "tenth", 0) == 0.1);
+        assert_true(json_f64(k, "third", 0) == 1.0 / 3);
         assert_true(json_f64(k, "tiny", 0) == 5e-324);
         assert_true(json_f64(k, "nan", 3) == 3);
         assert_true(json_f64(k, "inf", 3) == 3);

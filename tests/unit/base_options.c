@@ -416,6 +416,10 @@ static void test_nearest(void **state)
     longest[999] = '\0';
     assert_non_null(options_nearest(&table, longest));
     assert_null(options_find(&table, "train"));
+    static const struct option two[] = {{"acyy", OPT_U64, 0, 0, 0, "", NULL, NULL, 0, ""},
+                                        {"abcd", OPT_U64, 0, 0, 0, "", NULL, NULL, 0, ""}};
+    struct option_table swaps = {two, 2};
+    assert_string_equal(options_nearest(&swaps, "acbd"), "abcd"); /* one swap is one mistake */
 }
 
 static void test_help(void **state)

@@ -187,6 +187,16 @@ static void test_permute_mixes(void **state)
     for (size_t i = 0; i < N; i++)
         for (size_t j = 0; j < N; j++)
             assert_true(count[i][j] > 1750 && count[i][j] < 2250);
+    /* Where two neighbours land, jointly: 131 degrees of freedom, deviation .12. */
+    static unsigned pair[N][N];
+    double expected = 20000.0 / (N * (N - 1)), chi = 0;
+    memset(pair, 0, sizeof pair);
+    for (uint64_t key = 0; key < 20000; key++)
+        pair[rng_permute(key, N, 0)][rng_permute(key, N, 1)]++;
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = 0; j < N; j++)
+            chi += i == j ? 0 : pow(pair[i][j] - expected, 2) / expected;
+    assert_true(chi / (N * (N - 1) - 1) < 1.6);
     size_t same = 0, next = 0;
     for (uint64_t i = 0; i + 1 < 100000; i++) {
         same += rng_permute(1, 100000, i) == rng_permute(2, 100000, i);

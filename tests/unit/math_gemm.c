@@ -142,9 +142,10 @@ static void test_done(void **state)
             struct gemm p = {
                 .m = m, .n = n, .k = k, .a = a, .lda = k, .b = b, .ldb = k, .c = c, .ldc = n};
             struct seen seen = {.rows = m, .p = &p};
-            gemm_plain(&(struct gemm){.m = m, .n = n, .k = k, .a = a, .lda = k, .b = b, .ldb = k,
-                                      .c = d, .ldc = n},
-                       false, true);
+            gemm_plain(
+                &(struct gemm){
+                    .m = m, .n = n, .k = k, .a = a, .lda = k, .b = b, .ldb = k, .c = d, .ldc = n},
+                false, true);
             p.done = on_done;
             p.ctx = &seen;
             gemm_nt(&p);

@@ -19,7 +19,7 @@
 #include "common/base/rng.h"
 #include "common/math/vec.h"
 
-#define ROOM 4096u
+#define ROOM  4096u
 #define GUARD 123.25f
 
 static float in_a[ROOM], in_b[ROOM], in_c[ROOM], in_d[ROOM]; /* what functions read */
@@ -108,10 +108,10 @@ static void call_columns(size_t n, float *y, float *z)
         const struct vec_matrix m = {in_a + 1, ld, rows_of[i], n};
         vec_column_sums(y + 100 * i, &m, false);
         vec_column_sums(y + 100 * i, &m, true);
-        vec_column_moments(y + 800 + 100 * i, z + 100 * i, &m);
+        vec_column_moments(y + 800 + 100 * i, z + 100 * i, &m, 0);
         for (size_t c = 0; c < n; c++)
             z[1000 + c] = 0.5f + 0.1f * in_c[c] * in_c[c];
-        const struct vec_norm_back b = {in_b + 2, ld + 1, in_d + 5, z + 1000, in_c + 9};
+        const struct vec_norm_back b = {40, in_b + 2, ld + 1, in_d + 5, z + 1000, in_c + 9};
         vec_norm_sums(y + 1600, z + 1100, &m, &b, false);
         vec_norm_sums(y + 1600, z + 1100, &m, &b, true);
         vec_norm_apply(z + 1200, n, y + 1600, z + 1100, &m, &b);
@@ -250,7 +250,8 @@ static void test_extremes(void **state)
         assert_true(y[0] == 0 && isinf(y[1]) && y[2] == 0 && isinf(y[3]) && isnan(y[4]));
         assert_true(y[5] == 1 && isfinite(y[6]) && y[7] > 0 && y[8] == 0 && isinf(y[9]));
         vec_sigmoid(y, x, 10);
-        assert_true(y[0] == 0 && y[1] == 1 && y[2] == 0 && y[3] == 1 && isnan(y[4]) && y[5] == 0.5f);
+        assert_true(y[0] == 0 && y[1] == 1 && y[2] == 0 && y[3] == 1 && isnan(y[4]) &&
+                    y[5] == 0.5f);
         vec_softplus(y, x, 10);
         assert_true(y[0] == 0 && y[1] == 1e4f && y[2] == 0 && isinf(y[3]) && isnan(y[4]));
         const float z[] = {1e4f, -1e4f, 1e4f, -1e4f}, l[] = {1, 0, 0, 1};
@@ -274,7 +275,8 @@ static void test_moments_far_from_zero(void **state)
         float mean[16], m2[16];
         double worst = 0;
         const struct vec_matrix m = {in_a, 16, ROOM / 16, 16};
-        vec_column_moments(mean, m2, &m);
+        vec_column_moments(mean, m2, &m, 0);
+        vec_put(mean, in_a, 16, true);
         for (size_t c = 0; c < 16; c++) {
             double sum = 0, squares = 0;
             for (size_t r = 0; r < ROOM / 16; r++)
@@ -321,7 +323,8 @@ static double score(double hits, double n, double p)
 }
 
 /* Drop flags of ROWS rows and COLS columns at p = .2; rows' keys as the epilogue makes them. */
-static void draw_flags(uint8_t *flags, uint64_t seed, uint64_t epoch, uint64_t layer, uint64_t first)
+static void draw_flags(uint8_t *flags, uint64_t seed, uint64_t epoch, uint64_t layer,
+                       uint64_t first)
 {
     const uint64_t base = rng_mix(rng_mix(seed, epoch), layer);
     for (uint64_t r = 0; r < ROWS; r++)
@@ -364,8 +367,9 @@ static void test_hash_statistics(void **state)
         worst_row = fmax(worst_row, fabs(score(dropped, COLS, 0.2)));
     }
     const double pair = worst_pair(x);
-    print_message("    |z|: all %.2f, worst of 128 columns %.2f, of 4000 rows %.2f, of 8128 pairs %.2f\n",
-                  fabs(score(all, ROWS * COLS, 0.2)), worst_column, worst_row, pair);
+    print_message(
+        "    |z|: all %.2f, worst of 128 columns %.2f, of 4000 rows %.2f, of 8128 pairs %.2f\n",
+        fabs(score(all, ROWS * COLS, 0.2)), worst_column, worst_row, pair);
     assert_true(fabs(score(all, ROWS * COLS, 0.2)) < 4);
     assert_true(worst_column < 4.5 && worst_row < 5.5 && pair < 5.5);
     /* Another seed, epoch or layer, or the next record: independent masks. */
@@ -384,14 +388,10 @@ static void test_hash_statistics(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_avx2),
-        cmocka_unit_test(test_avx512),
-        cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_functions),
-        cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_moments_far_from_zero),
-        cmocka_unit_test(test_masks_agree),
-        cmocka_unit_test(test_hash_statistics),
+        cmocka_unit_test(test_avx2),        cmocka_unit_test(test_avx512),
+        cmocka_unit_test(test_ends),        cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_extremes),    cmocka_unit_test(test_moments_far_from_zero),
+        cmocka_unit_test(test_masks_agree), cmocka_unit_test(test_hash_statistics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -148,7 +148,7 @@ static void test_merge_is_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_hand),    cmocka_unit_test(test_degenerate),
+        cmocka_unit_test(test_by_hand),          cmocka_unit_test(test_degenerate),
         cmocka_unit_test(test_sorting_is_exact), cmocka_unit_test(test_bound),
         cmocka_unit_test(test_merge_is_whole),
     };

@@ -1,0 +1,123 @@
+/* inspect_text.c - what inspect.c guessed, for people and as a job; see inspect.h. */
+#include <string.h>
+
+#include "common/base/job.h"
+#include "common/data/inspect.h"
+#include "common/feature/schema.h"
+
+/* Text in double quotes as YAML reads it. */
+static void put_quoted(struct buffer *out, const char *text)
+{
+    buffer_u8(out, '"');
+    for (const unsigned char *p = (const unsigned char *)text; *p != 0; p++) {
+        if (*p == '\t')
+            buffer_printf(out, "\\t");
+        else if (*p < 0x20 || *p == 0x7f)
+            buffer_printf(out, "\\x%02x", *p);
+        else if (*p == '"' || *p == '\\')
+            buffer_printf(out, "\\%c", *p);
+        else
+            buffer_u8(out, *p);
+    }
+    buffer_u8(out, '"');
+}
+
+static void put_column(const struct inspect_column *c, uint64_t rows, struct buffer *out)
+{
+    const char *name = schema_type_name(c->type);
+    buffer_printf(out, "  %-24.24s %-6s %9llu %7.1f%%  ", c->name, name,
+                  (unsigned long long)c->distinct, 100 * (double)c->missing / (double)rows);
+    for (size_t i = 0; i < c->examples_used; i++)
+        buffer_printf(out, "%s%.20s", i > 0 ? ", " : "", c->example[i]);
+    if (c->why[0] != 0)
+        buffer_printf(out, "%s(%s)", c->examples_used > 0 ? "  " : "", c->why);
+    buffer_printf(out, "\n");
+}
+
+void inspect_text(const struct inspect *in, struct buffer *out)
+{
+    buffer_printf(out, "%s: ", in->path);
+    if (in->libsvm) {
+        buffer_printf(out, "libsvm");
+    } else {
+        buffer_printf(out, "delimited by ");
+        put_quoted(out, in->delimiter);
+        buffer_printf(out, in->header ? ", with a header" : ", no header");
+    }
+    buffer_printf(out, "; %s %llu rows%s", in->whole ? "all" : "the first",
+                  (unsigned long long)in->rows, in->whole ? "" : " looked at");
+    if (in->bad > 0)
+        buffer_printf(out, ", %llu bad lines (%llu with another number of columns)",
+                      (unsigned long long)in->bad, (unsigned long long)in->columns_other);
+    buffer_printf(out, "\n");
+    if (in->libsvm) {
+        buffer_printf(out, "  ids %llu to %llu, %.1f a row; %.1f%% of the labels above .5\n",
+                      (unsigned long long)in->id_min, (unsigned long long)in->id_max,
+                      (double)in->ids / (double)in->rows,
+                      100 * (double)in->positives / (double)in->rows);
+        return;
+    }
+    buffer_printf(out, "\n  %-24s %-6s %9s %8s  %s\n", "column", "type", "distinct", "missing",
+                  "examples");
+    for (size_t c = 0; c < in->columns_used; c++)
+        put_column(&in->column[c], in->rows, out);
+}
+
+/* The names of fields are unique; those of columns need not be. */
+static bool name_taken(const struct inspect *in, size_t at)
+{
+    for (size_t c = 0; c < in->columns_used; c++)
+        if (c != at && strcmp(in->column[c].name, in->column[at].name) == 0)
+            return true;
+    return in->column[at].name[0] == 0;
+}
+
+static void put_field(const struct inspect *in, size_t at, struct buffer *out)
+{
+    const struct inspect_column *c = &in->column[at];
+    buffer_printf(out, "    - {name: ");
+    if (name_taken(in, at))
+        buffer_printf(out, "c%zu, column: %zu", at, at);
+    else
+        put_quoted(out, c->name);
+    buffer_printf(out, ", type: %s", schema_type_name(c->type));
+    if (c->type == FIELD_IDS)
+        buffer_printf(out, ", sep: \"%c\"", c->sep);
+    if (c->type == FIELD_FLOAT && (c->max > 10 || c->min < -10))
+        buffer_printf(out, ", norm: log");
+    buffer_printf(out, "}%s%s\n", c->why[0] != 0 ? "  # " : "", c->why);
+}
+
+void inspect_job(const struct inspect *in, struct buffer *out)
+{
+    bool label = in->libsvm, rating = false;
+    for (size_t c = 0; c < in->columns_used; c++)
+        if (in->column[c].type == FIELD_LABEL) {
+            label = true;
+            rating = in->column[c].max > 1;
+        }
+    buffer_printf(out,
+                  "# A guess from the first rows; check the types, then: penstock train FILE.yaml\n"
+                  "data:\n  train: ");
+    put_quoted(out, in->path);
+    buffer_printf(out, "\n  split: {by: ratio, valid: .1, test: .1}  # or data.valid, data.test\n");
+    if (in->libsvm) {
+        buffer_printf(out, "  format: libsvm\n");
+    } else {
+        if (strcmp(in->delimiter, ",") != 0) {
+            buffer_printf(out, "  delimiter: ");
+            put_quoted(out, in->delimiter);
+            buffer_printf(out, "\n");
+        }
+        if (!in->header)
+            buffer_printf(out, "  header: false\n");
+        if (rating)
+            buffer_printf(out, "  label_above: 3.5\n");
+        buffer_printf(out, "  fields:\n");
+        for (size_t c = 0; c < in->columns_used; c++)
+            put_field(in, c, out);
+        if (!label)
+            buffer_printf(out, "    # no column looks like a label: give one the type label\n");
+    }
+    buffer_printf(out, "model: {family: %s}\ntrain: {epochs: 3}\n", in->libsvm ? "lr" : "dcnv2");
+}

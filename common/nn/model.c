@@ -1,0 +1,137 @@
+/* model.c - the table of families, and model.h over a graph.
+ *
+ * model_new lets the family draw its graph (which also appends the parameters to the plan), hangs the
+ * loss on its logit and seals it. A step is: bind the caller's arrays, forward, backward.
+ */
+#include "common/nn/model.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/math/gemm.h"
+#include "common/nn/families.h"
+#include "common/nn/ops.h"
+
+struct model {
+    struct graph *graph; /* owned */
+    uint32_t logit;      /* (n, 1) */
+};
+
+/* A new family: one file model_<name>.c, its builder in families.h, its value in enum job_family, and a
+ * row here. */
+static const struct {
+    int family;
+    uint32_t (*build)(struct graph *g, struct errbuf *err);
+} families[] = {
+    {JOB_LR, model_lr_build},
+    {JOB_FM, model_fm_build},
+    {JOB_MLP, model_mlp_build},
+    {JOB_DCNV2, model_dcnv2_build},
+};
+
+/* More tensors than a plan can hold: judged before building, so that building can't fail half-way. */
+static enum status check_size(const struct job *job, size_t fields, size_t floats,
+                              struct errbuf *err)
+{
+    if (fields + floats == 0)
+        return errbuf_set(err, ST_USAGE,
+                          "data.fields: a model needs at least one id or float field");
+    const size_t layers = job->model.hidden.used + (size_t)job->model.cross;
+    if (layers > 256)
+        return errbuf_set(err, ST_USAGE, "model.hidden, model.cross: %zu layers, at most 256",
+                          layers);
+    return ST_OK;
+}
+
+enum status model_new(const struct job *job, size_t fields, size_t floats, size_t batch_max,
+                      struct model **out, struct plan *out_plan, struct errbuf *err)
+{
+    enum status st = check_size(job, fields, floats, err);
+    if (st != ST_OK)
+        return st;
+    gemm_init();
+    vec_init();
+    struct plan *plan = mem_zalloc(sizeof(*plan));
+    plan->seed = job->train.seed;
+    struct graph *g = graph_new(job, plan, fields, floats, batch_max);
+    uint32_t logit = GRAPH_NONE;
+    st = errbuf_set(err, ST_INTERNAL, "model.family: no builder for family %d", job->model.family);
+    for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++) {
+        if (families[i].family != job->model.family)
+            continue;
+        logit = families[i].build(g, err);
+        st = logit == GRAPH_NONE ? ST_USAGE : ST_OK;
+    }
+    if (st != ST_OK)
+        goto free_graph;
+    op_bce(g, logit);
+    st = graph_seal(g, err);
+    if (st != ST_OK)
+        goto free_graph;
+    struct model *m = mem_zalloc(sizeof(*m));
+    m->graph = g;
+    m->logit = logit;
+    *out = m;
+    *out_plan = *plan;
+    free(plan);
+    return ST_OK;
+free_graph:
+    graph_free(g);
+    plan_release(plan);
+    free(plan);
+    return st;
+}
+
+void model_free(struct model *m)
+{
+    if (!m)
+        return;
+    graph_free(m->graph);
+    free(m);
+}
+
+size_t model_bytes(const struct model *m)
+{
+    return m->graph->slab_bytes;
+}
+
+size_t model_flops(const struct model *m)
+{
+    return graph_flops(m->graph);
+}
+
+static struct graph_run run_of(const struct model_input *in, const struct model_params *p,
+                               struct model_grads *g)
+{
+    return (struct graph_run){
+        .in = in,
+        .params = p,
+        .grads = g,
+        .train = g != NULL,
+        .rows = {[ROWS_BATCH] = in->n, [ROWS_UNIQUE] = in->unique},
+    };
+}
+
+void model_step(struct model *m, const struct model_input *in, const struct model_params *p,
+                struct model_grads *g, real *out_logits, double *out_loss)
+{
+    assert(in->n >= 1 && in->n <= m->graph->rows_max[ROWS_BATCH]);
+    struct graph_run run = run_of(in, p, g);
+    graph_bind(m->graph, &run);
+    graph_forward(m->graph, &run);
+    memcpy(out_logits, graph_at(m->graph, m->logit)->value, in->n * sizeof(real));
+    graph_backward(m->graph, &run);
+    *out_loss = run.loss;
+}
+
+void model_score(struct model *m, const struct model_input *in, const struct model_params *p,
+                 real *out_logits)
+{
+    assert(in->n >= 1 && in->n <= m->graph->rows_max[ROWS_BATCH]);
+    struct graph_run run = run_of(in, p, NULL);
+    graph_bind(m->graph, &run);
+    graph_forward(m->graph, &run);
+    memcpy(out_logits, graph_at(m->graph, m->logit)->value, in->n * sizeof(real));
+}

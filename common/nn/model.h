@@ -1,0 +1,72 @@
+/* model.h - a model as the worker sees it: built once from a job, then forward and backward over views.
+ *
+ * model_new builds the static graph (one file a family, model_<family>.c) and the plan of its
+ * parameters. The model owns activations and scratch, planned once for batch_max; parameters, gradients
+ * and inputs are the caller's. After model_new nothing here allocates.
+ *
+ * A batch: n records; F id fields; field f of record i is the bag
+ * index[offsets[i * F + f] .. offsets[i * F + f + 1]) of positions in the batch's list of U unique keys,
+ * possibly empty, possibly with the same key twice; weight (or NULL = all 1) multiplies each occurrence's
+ * row. A sparse table's rows are pulled for that list: rows[t] is (U, dim of table t), row u for key u.
+ *
+ * Not thread-safe; one model a thread. Deterministic: the same inputs give the same bits (one BLAS
+ * thread, sums in a fixed order).
+ */
+#ifndef PENSTOCK_COMMON_NN_MODEL_H
+#define PENSTOCK_COMMON_NN_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/errbuf.h"
+#include "common/base/job.h"
+#include "common/base/plan.h"
+#include "common/nn/real.h"
+
+struct model; /* opaque */
+
+struct model_input {         /* all borrowed, for one call of model_step or model_score */
+    size_t n;                /* records, 1 <= n <= batch_max */
+    size_t unique;           /* U */
+    const uint32_t *offsets; /* (n * F + 1) */
+    const uint32_t *index;   /* (offsets[n * F]), each < U */
+    const real *weight;      /* as index, or NULL */
+    const real *floats;      /* (n, D) or NULL when D = 0 */
+    const real *labels;      /* (n), 0 or 1 */
+    const uint64_t *record;  /* (n) record numbers in the log: the counters of dropout */
+    uint64_t epoch;          /* with the job's seed the key of dropout */
+};
+
+struct model_params {                  /* all borrowed */
+    const real *rows[PLAN_TABLES_MAX]; /* sparse table t: (U, dim) */
+    const real *dense; /* the dense table flat: (blocks * DENSE_BLOCK), tensors at their blocks */
+    const real *stat;  /* the stat table flat */
+};
+
+struct model_grads {             /* all borrowed; fully overwritten (padding with 0) */
+    real *rows[PLAN_TABLES_MAX]; /* (U, dim): summed over all occurrences in the batch */
+    real *dense;
+    real *stat; /* not gradients: this batch's value of each averaged tensor */
+};
+
+/* fields: F, floats: D of the schema. plan: filled with what the model needs (its tables in order).
+ * ST_USAGE when the family can't work with this schema. */
+MUST_CHECK enum status model_new(const struct job *job, size_t fields, size_t floats,
+                                 size_t batch_max, struct model **out, struct plan *out_plan,
+                                 struct errbuf *err);
+void model_free(struct model *m);
+size_t model_bytes(const struct model *m); /* activations and scratch */
+size_t
+model_flops(const struct model *m); /* forward, one record, multiply and add counted as two */
+
+/* Training: forward (dropout on, batch statistics), mean BCE over the n records, backward.
+ * out_logits: (n). out_loss: sum over the records, in double. */
+void model_step(struct model *m, const struct model_input *in, const struct model_params *p,
+                struct model_grads *g, real *out_logits, double *out_loss);
+/* Evaluation: no dropout, running statistics; logits only. A record's logit does not depend on the
+ * others of its batch beyond rounding. */
+void model_score(struct model *m, const struct model_input *in, const struct model_params *p,
+                 real *out_logits);
+
+#endif

@@ -1,0 +1,74 @@
+/* model_mlp.c - the "DNN" of BARS: embeddings and floats side by side, hidden layers, one logit.
+ *
+ * A hidden layer is linear -> batch norm -> relu -> dropout, in this order; the linear keeps its bias
+ * before a batch norm, where it has no effect in training (as BARS has it). Weights begin Xavier-normal,
+ * std sqrt(2 / (in + out)), biases at zero. There is no linear ("wide") part.
+ */
+#include <math.h>
+#include <stdio.h>
+
+#include "common/nn/families.h"
+#include "common/nn/ops.h"
+
+uint32_t model_mlp_features(struct graph *g)
+{
+    uint32_t parts[2];
+    size_t used = 0;
+    if (g->fields)
+        parts[used++] = op_embed(g, graph_table(g, "embedding", (size_t)g->job->model.embedding));
+    if (g->floats)
+        parts[used++] = graph_float_features(g);
+    return used == 1 ? parts[0] : op_concat(g, parts, used);
+}
+
+uint32_t model_mlp_linear(struct graph *g, uint32_t x, const char *name, size_t width,
+                          const struct epilogue *e)
+{
+    const size_t in = graph_at(g, x)->cols;
+    char tensor[PLAN_NAME_MAX];
+    (void)snprintf(tensor, sizeof(tensor), "%s.weight", name);
+    const uint32_t w = graph_matrix(g, tensor, width, in, sqrt(2 / (double)(in + width)));
+    (void)snprintf(tensor, sizeof(tensor), "%s.bias", name);
+    const uint32_t b = graph_vector(g, tensor, width, PLAN_ZERO);
+    return op_linear(g, x, w, b, e);
+}
+
+static uint32_t mlp_norm(struct graph *g, uint32_t x, size_t layer, const struct epilogue *e)
+{
+    const size_t width = graph_at(g, x)->cols;
+    char name[4][PLAN_NAME_MAX];
+    const char *const parts[4] = {"weight", "bias", "mean", "var"};
+    for (size_t i = 0; i < 4; i++)
+        (void)snprintf(name[i], PLAN_NAME_MAX, "mlp.%zu.bn.%s", layer, parts[i]);
+    const struct op_norm norm = {
+        .gamma = graph_vector(g, name[0], width, PLAN_ONE),
+        .beta = graph_vector(g, name[1], width, PLAN_ZERO),
+        .mean = graph_stat(g, name[2], width, PLAN_ZERO),
+        .var = graph_stat(g, name[3], width, PLAN_ONE),
+        .eps = (real)1e-5,
+    };
+    return op_batch_norm(g, x, &norm, e);
+}
+
+uint32_t model_mlp_hidden(struct graph *g, uint32_t x)
+{
+    const struct epilogue none = {0};
+    const struct epilogue finish = {.relu = true, .dropout = g->job->model.dropout};
+    const bool norm = g->job->model.batch_norm;
+    for (size_t i = 0; i < g->job->model.hidden.used; i++) {
+        char name[PLAN_NAME_MAX];
+        (void)snprintf(name, sizeof(name), "mlp.%zu", i);
+        x = model_mlp_linear(g, x, name, (size_t)g->job->model.hidden.item[i],
+                             norm ? &none : &finish);
+        if (norm)
+            x = mlp_norm(g, x, i, &finish);
+    }
+    return x;
+}
+
+uint32_t model_mlp_build(struct graph *g, struct errbuf *err)
+{
+    (void)err;
+    const uint32_t h = model_mlp_hidden(g, model_mlp_features(g));
+    return model_mlp_linear(g, h, "out", 1, &(struct epilogue){0});
+}

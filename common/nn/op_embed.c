@@ -1,0 +1,55 @@
+/* op_embed.c - a table's rows as features: each field's bag is summed, the sums stand side by side.
+ *
+ * table (U, d) -> (n, F d). An empty bag gives zeros. Backward adds every occurrence's part of dy to its
+ * key's row, in the order of the batch, so the sums have one order whatever the keys are.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "common/nn/ops.h"
+
+static struct vec_bags embed_bags(const struct graph *g, const struct model_input *in, size_t d)
+{
+    return (struct vec_bags){
+        .offsets = in->offsets,
+        .index = in->index,
+        .weight = in->weight,
+        .bags = g->fields,
+        .d = d,
+    };
+}
+
+static void embed_forward(const struct graph *g, const struct op *op, struct graph_run *run)
+{
+    const struct graph_tensor *table = graph_at(g, op->in[0]), *y = graph_at(g, op->out);
+    struct vec_bags bags = embed_bags(g, run->in, table->cols);
+    for (size_t i = 0; i < run->in->n; i++, bags.offsets += g->fields)
+        vec_bags_sum(y->own + i * y->ld, table->value, &bags);
+}
+
+static void embed_backward(const struct graph *g, const struct op *op, struct graph_run *run)
+{
+    const struct graph_tensor *table = graph_at(g, op->in[0]), *y = graph_at(g, op->out);
+    real *d_rows = graph_grad_in(g, op, 0); /* (U, d) */
+    if (!op->add[0])
+        memset(d_rows, 0, run->in->unique * table->cols * sizeof(*d_rows));
+    struct vec_bags bags = embed_bags(g, run->in, table->cols);
+    for (size_t i = 0; i < run->in->n; i++, bags.offsets += g->fields)
+        vec_bags_scatter(d_rows, y->grad + i * y->ld, &bags);
+}
+
+static const struct op_kind embed_kind = {
+    .name = "embed",
+    .forward = embed_forward,
+    .backward = embed_backward,
+};
+
+uint32_t op_embed(struct graph *g, uint32_t table)
+{
+    const struct graph_tensor t = *graph_at(g, table);
+    assert(t.home == HOME_TABLE && g->fields > 0);
+    const uint32_t out = graph_slab(g, ROWS_BATCH, 0, g->fields * t.cols);
+    struct op *op = graph_op(g, &embed_kind, out);
+    graph_read(g, op, table);
+    return out;
+}

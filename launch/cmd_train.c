@@ -1,0 +1,260 @@
+/* cmd_train.c - `penstock train`: one run from a job file to a report.
+ *
+ * load the job -> take DIR -> convert the logs -> start servers, then workers -> watch -> judge the best
+ * cut -> report. Each step that fails leaves DIR so that the same call with --resume goes on.
+ */
+#include "launch/cmd_train.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/mem.h"
+#include "common/base/options.h"
+#include "launch/args.h"
+#include "launch/final.h"
+#include "launch/run.h"
+#include "launch/prepare.h"
+#include "launch/watch.h"
+
+struct train_call {
+    struct args_list sets;
+    const char *out, *hostfile;
+    const char *servers, *shards, *workers;
+    bool resume, force, json;
+};
+
+static volatile int interrupted; /* polled by the conversion */
+
+static void on_signal(int sig)
+{
+    interrupted = sig;
+}
+
+/* While the logs are converted a signal only raises the flag that convert_job polls. */
+static void catch_signals(bool on)
+{
+    static const int sigs[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction sa;
+    sigset_t set;
+    memset(&sa, 0, sizeof(sa));
+    sigemptyset(&set);
+    sa.sa_handler = on ? on_signal : SIG_DFL;
+    for (size_t i = 0; i < 3; i++) {
+        sigaddset(&set, sigs[i]);
+        if (on) {
+            sigaction(sigs[i], &sa, NULL);
+        }
+    }
+    sigprocmask(on ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
+    for (size_t i = 0; !on && i < 3; i++) {
+        sigaction(sigs[i], &sa, NULL);
+    }
+}
+
+/* --servers 2 is --set cluster.servers=2 behind all other assignments. */
+static void add_cluster_sets(struct train_call *call, char text[3][64])
+{
+    const char *values[3] = {call->servers, call->shards, call->workers};
+    static const char *const keys[3] = {"cluster.servers", "cluster.shards", "cluster.workers"};
+    for (size_t i = 0; i < 3; i++) {
+        if (values[i] != NULL && call->sets.used < sizeof(call->sets.item) / sizeof(call->sets.item[0])) {
+            snprintf(text[i], sizeof(text[i]), "%s=%.40s", keys[i], values[i]);
+            call->sets.item[call->sets.used++] = text[i];
+        }
+    }
+}
+
+static enum status convert(const struct job *job, const struct prepare *dir,
+                           struct convert_result *out, struct errbuf *err)
+{
+    struct progress progress;
+    progress_init(&progress, stderr);
+    catch_signals(true);
+    enum status st = convert_job(job, dir->cache, &progress, &interrupted, out, err);
+    catch_signals(false);
+    if (st == ST_OK && out->rows[PART_TRAIN] == 0) {
+        return errbuf_set(err, ST_BAD_DATA, "data.train: no records to train on");
+    }
+    return st;
+}
+
+static enum status start_servers(struct run *r, const struct job *job, const struct prepare *dir,
+                                 struct errbuf *err)
+{
+    char program[1100];
+    enum status st = run_program("penstock-ps", program, sizeof(program), err);
+    for (uint64_t i = 0; st == ST_OK && i < job->cluster.servers; i++) {
+        char index[24], servers[24], name[24];
+        snprintf(index, sizeof(index), "%" PRIu64, i);
+        snprintf(servers, sizeof(servers), "%" PRIu64, job->cluster.servers);
+        snprintf(name, sizeof(name), "ps-%" PRIu64, i);
+        const char *argv[] = {program, "--dir", dir->dir, "--server", index, "--servers", servers,
+                              "--lifeline", i == 0 ? "--head" : NULL, NULL};
+        /* A group of its own: a Ctrl-C in the terminal is ours to answer. */
+        st = run_start(r, name, (char *const *)argv, true, err);
+    }
+    return st;
+}
+
+static enum status start_workers(struct run *r, const struct job *job, const struct prepare *dir,
+                                 const char *hostfile, struct errbuf *err)
+{
+    char program[1100], workers[24];
+    enum status st = run_program("penstock-worker", program, sizeof(program), err);
+    if (st != ST_OK) {
+        return st;
+    }
+    snprintf(workers, sizeof(workers), "%" PRIu64, job->cluster.workers);
+    const char *argv[32];
+    size_t n = 0;
+    argv[n++] = "mpirun";
+    argv[n++] = "--allow-run-as-root";
+    argv[n++] = "--oversubscribe";
+    argv[n++] = "--bind-to";
+    argv[n++] = "none";
+    argv[n++] = "--quiet";
+    argv[n++] = "-x";
+    argv[n++] = "OPENBLAS_NUM_THREADS=1";
+    if (hostfile != NULL) {
+        argv[n++] = "--hostfile";
+        argv[n++] = hostfile;
+    } else {
+        argv[n++] = "--mca"; /* one host: no look around on its network cards */
+        argv[n++] = "btl";
+        argv[n++] = "self,vader";
+    }
+    argv[n++] = "-np";
+    argv[n++] = workers;
+    argv[n++] = program;
+    argv[n++] = "--dir";
+    argv[n++] = dir->dir;
+    argv[n] = NULL;
+    return run_start(r, "workers", (char *const *)argv, true, err);
+}
+
+/* The cluster from its first process to its last. */
+static enum status run_cluster(struct run *r, const struct job *job, const struct prepare *dir,
+                               const char *hostfile, struct watch_end *end, struct errbuf *err)
+{
+    enum status st = run_init(r, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    st = start_servers(r, job, dir, err);
+    if (st == ST_OK) {
+        st = start_workers(r, job, dir, hostfile, err);
+    }
+    if (st == ST_OK) {
+        st = watch_run(r, dir, end, err);
+    } else {
+        run_end(r, 1000000);
+    }
+    run_release(r);
+    return st;
+}
+
+static enum status conclude(struct final *f, const struct watch_end *end, bool json,
+                            struct errbuf *err)
+{
+    f->head = end->report;
+    f->interrupted = end->interrupted != 0;
+    uint64_t t = clock_now_us();
+    enum status st = final_judge(f, err);
+    f->evaluate_seconds = (double)(clock_now_us() - t) / 1e6;
+    if (st == ST_OK) {
+        st = final_report(f, json, err);
+    }
+    if (st == ST_OK && f->interrupted) {
+        st = errbuf_set(err, ST_INTERNAL, "stopped at cut %" PRIu64 "; --resume goes on from it",
+                        json_u64(f->head, "cut.version", 0));
+    }
+    return st;
+}
+
+static enum status train(const struct job *job, const struct train_call *call,
+                         const struct prepare *dir, struct errbuf *err)
+{
+    struct convert_result data;
+    struct watch_end end = {NULL, 0};
+    struct run run;
+    memset(&data, 0, sizeof(data));
+    struct final f = {.job = job, .dir = dir, .data = &data, .run = &run};
+    f.started_us = clock_now_us();
+    enum status st = convert(job, dir, &data, err);
+    f.convert_seconds = (double)(clock_now_us() - f.started_us) / 1e6;
+    if (st != ST_OK) {
+        return st;
+    }
+    uint64_t t = clock_now_us();
+    st = run_cluster(&run, job, dir, call->hostfile, &end, err);
+    f.train_seconds = (double)(clock_now_us() - t) / 1e6;
+    if (st == ST_OK && end.report == NULL) {
+        st = errbuf_set(err, ST_INTERNAL, "the head never spoke; see %s/log", dir->dir);
+    }
+    if (st == ST_OK) {
+        st = conclude(&f, &end, call->json, err);
+    }
+    final_release(&f);
+    json_free(end.report);
+    return st;
+}
+
+static enum status parse(struct train_call *call, int argc, char **argv, struct args_list *rest,
+                         struct errbuf *err)
+{
+    const struct args_flag flags[] = {
+        {"--servers", ARGS_TEXT, &call->servers, "N", "parameter-server processes (cluster.servers)"},
+        {"--shards", ARGS_TEXT, &call->shards, "N", "shards over all servers (cluster.shards)"},
+        {"--workers", ARGS_TEXT, &call->workers, "N", "worker ranks (cluster.workers)"},
+        {"--hostfile", ARGS_TEXT, &call->hostfile, "F", "hosts of the workers, as mpirun reads it"},
+        {"--out", ARGS_TEXT, &call->out, "DIR", "folder of the run; default ./<job>.run"},
+        {"--resume", ARGS_SWITCH, &call->resume, NULL, "go on from the newest complete cut in DIR"},
+        {"--force", ARGS_SWITCH, &call->force, NULL,
+         "begin again where DIR holds a run; with --resume: though the job changed"},
+        {"--set", ARGS_LIST, &call->sets, "KEY=VALUE", "change one option of the job; may be repeated"},
+        {"--json", ARGS_SWITCH, &call->json, NULL, "print report.json instead of the table"},
+    };
+    const struct args_spec spec = {
+        "train JOB.yaml [--servers N] [--shards N] [--workers N] [--hostfile F] [--out DIR] "
+        "[--resume] [--force] [--set key=value]... [--json]",
+        "Trains the job on server and worker processes of this host. Ctrl-C or TERM ends it at a\n"
+        "complete cut; a second one at once. --resume goes on so that each record counts once.",
+        flags, sizeof(flags) / sizeof(flags[0]), 1, 1};
+    return args_parse(&spec, argc, argv, rest, err);
+}
+
+int cmd_train(int argc, char **argv)
+{
+    struct train_call call;
+    struct args_list rest;
+    struct errbuf err = ERRBUF_INIT;
+    char sets[3][64];
+    struct job job;
+    memset(&call, 0, sizeof(call));
+    enum status st = parse(&call, argc, argv, &rest, &err);
+    if (st != ST_OK) {
+        return args_fail("train", st, &err);
+    }
+    add_cluster_sets(&call, sets);
+    watch_block_signals();
+    st = prepare_job(rest.item[0], (char *const *)call.sets.item, call.sets.used, &job, &err);
+    if (st != ST_OK) {
+        return args_fail("train", st, &err);
+    }
+    char out[512];
+    snprintf(out, sizeof(out), "%s.run", job.name);
+    struct prepare_call where = {call.out != NULL ? call.out : out, call.resume, call.force};
+    struct prepare dir;
+    st = prepare_open(&where, &job, &dir, &err);
+    if (st == ST_OK) {
+        st = train(&job, &call, &dir, &err);
+        prepare_close(&dir);
+    }
+    job_release(&job);
+    return args_fail("train", st, &err);
+}

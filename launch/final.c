@@ -1,0 +1,250 @@
+/* final.c - see final.h.
+ *
+ * valid and test are judged by penstock-worker --eval on the cut that the recipe restores, read back from
+ * its files: what is reported is what a serving fleet would load. The training figures are those of the last
+ * epoch as it ran.
+ */
+#include "launch/final.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/mem.h"
+
+#define EVAL_DEADLINE_US 3600000000ull
+
+static const char *const part_names[PARTS] = {"train", "valid", "test"};
+
+static enum status judge_part(struct final *f, enum part part, struct errbuf *err)
+{
+    char program[1100];
+    enum status st = run_program("penstock-worker", program, sizeof(program), err);
+    if (st != ST_OK) {
+        return st;
+    }
+    const char *argv[] = {program,          "--eval", "--snapshot",      f->dir->dir, "--data",
+                          part_names[part], "--json", NULL};
+    char *text = NULL;
+    size_t n = 0;
+    int code = 0;
+    st = run_capture((char *const *)argv, 1u << 20, EVAL_DEADLINE_US, &text, &n, &code, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    if (code != 0) {
+        st = errbuf_set(err, code == 3 ? ST_BAD_DATA : ST_INTERNAL,
+                        "the best cut can't be judged on %s (the reason stands above)",
+                        part_names[part]);
+    } else {
+        st = json_parse(text, n, "result of penstock-worker --eval", &f->eval[part], err);
+    }
+    free(text);
+    return st;
+}
+
+enum status final_judge(struct final *f, struct errbuf *err)
+{
+    for (enum part p = PART_VALID; p < PARTS; p++) {
+        if (f->data->rows[p] == 0) {
+            continue;
+        }
+        enum status st = judge_part(f, p, err);
+        if (st != ST_OK) {
+            return st;
+        }
+        struct errbuf why = ERRBUF_INIT;
+        st = popularity_score(f->job, f->dir->cache, p, &f->popularity[p], &why);
+        f->has_popularity[p] = st == ST_OK;
+        if (st != ST_OK) {
+            fprintf(stderr, "penstock train: no popularity baseline on %s: %s\n", part_names[p],
+                    why.text);
+        }
+    }
+    return ST_OK;
+}
+
+void final_release(struct final *f)
+{
+    for (int p = 0; p < PARTS; p++) {
+        json_free(f->eval[p]);
+        f->eval[p] = NULL;
+    }
+}
+
+static uint64_t total(const uint64_t v[PARTS])
+{
+    return v[PART_TRAIN] + v[PART_VALID] + v[PART_TEST];
+}
+
+static const struct json *last_epoch(const struct final *f)
+{
+    const struct json *history = json_get(f->head, "history");
+    size_t n = json_len(history);
+    return n > 0 ? json_at(history, n - 1) : NULL;
+}
+
+static void put_parts(const struct final *f, struct json *out)
+{
+    const struct json *last = last_epoch(f);
+    if (last != NULL) {
+        struct json *train = json_object();
+        json_set_f64(train, "auc", json_f64(last, "train_auc", 0));
+        json_set_f64(train, "logloss", json_f64(last, "train_loss", 0));
+        json_set_f64(train, "accuracy", json_f64(last, "train_accuracy", 0));
+        json_set(out, "train", train);
+    }
+    struct json *baselines = json_object();
+    for (enum part p = PART_VALID; p < PARTS; p++) {
+        if (f->eval[p] == NULL) {
+            continue;
+        }
+        struct json *o = json_object();
+        json_set_f64(o, "auc", json_f64(f->eval[p], "auc", 0));
+        json_set_f64(o, "auc_bound", json_f64(f->eval[p], "auc_bound", 0));
+        json_set_f64(o, "logloss", json_f64(f->eval[p], "logloss", 0));
+        json_set_f64(o, "accuracy", json_f64(f->eval[p], "accuracy", 0));
+        json_set_u64(o, "records", json_u64(f->eval[p], "records", 0));
+        json_set(out, part_names[p], o);
+        if (f->has_popularity[p]) {
+            struct json *b = json_object();
+            json_set_f64(b, "auc", f->popularity[p].auc);
+            json_set_f64(b, "logloss", f->popularity[p].logloss);
+            json_set_str(b, "field", f->popularity[p].field);
+            struct json *named = json_object();
+            json_set(named, "popularity", b);
+            json_set(baselines, part_names[p], named);
+        }
+    }
+    json_set(out, "baselines", baselines);
+}
+
+static void put_resources(const struct final *f, struct json *out)
+{
+    struct json *rss = json_object();
+    uint64_t ps = 0, workers = 0;
+    for (size_t i = 0; i < f->run->children; i++) {
+        const struct run_child *c = &f->run->child[i];
+        uint64_t *of = strncmp(c->name, "ps-", 3) == 0 ? &ps : &workers;
+        *of = c->rss_bytes > *of ? c->rss_bytes : *of;
+    }
+    json_set_u64(rss, "server", ps);
+    json_set_u64(rss, "worker", workers);
+    json_set_u64(rss, "front", mem_rss_peak_bytes());
+    json_set(out, "peak_rss_bytes", rss);
+    struct json *seconds = json_object();
+    json_set_f64(seconds, "convert", f->convert_seconds);
+    json_set_f64(seconds, "train", f->train_seconds);
+    json_set_f64(seconds, "evaluate", f->evaluate_seconds);
+    json_set(out, "seconds", seconds);
+}
+
+static void put_log(const struct final *f, struct json *out)
+{
+    struct json *records = json_object();
+    json_set_u64(records, "read", total(f->data->lines));
+    json_set_u64(records, "bad", total(f->data->bad));
+    json_set_u64(records, "applied", json_u64(f->head, "counters.applied", 0));
+    json_set_u64(records, "train", f->data->rows[PART_TRAIN]);
+    json_set_u64(records, "doubled", json_u64(f->head, "counters.doubled", 0));
+    json_set_u64(records, "skipped", json_u64(f->head, "counters.skipped", 0));
+    json_set_u64(records, "refused_rows", json_u64(f->head, "counters.refused", 0));
+    json_set(out, "records", records);
+    struct json *cut = json_object();
+    json_set_u64(cut, "version", json_u64(f->head, "cut.version", 0));
+    json_set_u64(cut, "rows", json_u64(f->head, "cut.rows", 0));
+    json_set_u64(cut, "bytes", json_u64(f->head, "cut.bytes", 0));
+    json_set_u64(cut, "best", json_u64(f->head, "recipe.best_cut", 0));
+    json_set(out, "cut", cut);
+    struct json *stale = json_object();
+    json_set_f64(stale, "mean", json_f64(f->head, "staleness.mean", 0));
+    json_set_f64(stale, "p99", json_f64(f->head, "staleness.p99", 0));
+    json_set(out, "staleness", stale);
+}
+
+static struct json *make_report(const struct final *f)
+{
+    const struct job *job = f->job;
+    struct json *out = json_object();
+    char hash[24];
+    double wall = (double)(clock_now_us() - f->started_us) / 1e6;
+    uint64_t here = json_u64(f->head, "counters.applied", 0) - f->dir->resumed_applied;
+    json_set_str(out, "job", job->name);
+    json_set_str(out, "model", job_family_name(job->model.family));
+    json_set_str(out, "consistency", "async");
+    json_set_u64(out, "servers", job->cluster.servers);
+    json_set_u64(out, "shards", job->cluster.shards);
+    json_set_u64(out, "workers", job->cluster.workers);
+    json_set_u64(out, "epochs", json_len(json_get(f->head, "history")));
+    json_set_f64(out, "wall_seconds", wall);
+    json_set_f64(out, "samples_per_second",
+                 f->train_seconds > 0 ? (double)here / f->train_seconds : 0);
+    put_log(f, out);
+    put_parts(f, out);
+    put_resources(f, out);
+    snprintf(hash, sizeof(hash), "%016" PRIx64, job_config_hash(job));
+    json_set_str(out, "config_hash", hash);
+    json_set_bool(out, "stopped", f->interrupted);
+    return out;
+}
+
+static void print_part(const struct final *f, enum part p)
+{
+    const struct json *e = f->eval[p];
+    if (e == NULL) {
+        return;
+    }
+    printf("  %s loss      %10.5f\n", part_names[p], json_f64(e, "logloss", 0));
+    printf("  %s accuracy  %10.5f\n", part_names[p], json_f64(e, "accuracy", 0));
+    printf("  %s AUC       %10.5f  (+- %.1e)\n", part_names[p], json_f64(e, "auc", 0),
+           json_f64(e, "auc_bound", 0));
+    printf("  %s logloss   %10.5f\n", part_names[p], json_f64(e, "logloss", 0));
+    if (f->has_popularity[p]) {
+        printf("  popularity     %10.5f  AUC of %s by its mean label alone, logloss %.5f\n",
+               f->popularity[p].auc, f->popularity[p].field, f->popularity[p].logloss);
+    }
+}
+
+static void print_table(const struct final *f)
+{
+    uint64_t log = f->data->rows[PART_TRAIN] * json_len(json_get(f->head, "history"));
+    uint64_t applied = json_u64(f->head, "counters.applied", 0);
+    uint64_t refused = json_u64(f->head, "counters.refused", 0);
+    printf("\n%s: %s, %" PRIu64 " servers, %" PRIu64 " workers; best cut %" PRIu64 " of epoch %" PRIu64
+           "\n",
+           f->job->name, job_family_name(f->job->model.family), f->job->cluster.servers,
+           f->job->cluster.workers, json_u64(f->head, "recipe.best_cut", 0),
+           json_u64(f->head, "recipe.best_epoch", 0));
+    print_part(f, PART_VALID);
+    print_part(f, PART_TEST);
+    printf("  records in the log %" PRIu64 " x %zu epochs = %" PRIu64 " %s applied %" PRIu64
+           ", doubled %" PRIu64 ", skipped %" PRIu64 ", quarantined %" PRIu64 "\n",
+           f->data->rows[PART_TRAIN], json_len(json_get(f->head, "history")), log,
+           f->interrupted ? "(stopped early);" : log == applied ? "=" : "NOT =", applied,
+           json_u64(f->head, "counters.doubled", 0), json_u64(f->head, "counters.skipped", 0), total(f->data->bad));
+    if (refused > 0) {
+        printf("  %" PRIu64 " gradient rows were refused; the last: %s\n", refused,
+               json_str(f->head, "counters.refused_where", "?"));
+    }
+    printf("  report: %s/report.json\n", f->dir->dir);
+}
+
+enum status final_report(const struct final *f, bool json, struct errbuf *err)
+{
+    struct json *report = make_report(f);
+    char *text = json_text(report, 2);
+    char *path = file_join(f->dir->dir, "report.json");
+    enum status st = file_write_atomic(path, text, strlen(text), err);
+    if (st == ST_OK && json) {
+        printf("%s\n", text);
+    } else if (st == ST_OK) {
+        print_table(f);
+    }
+    free(path);
+    free(text);
+    json_free(report);
+    return st;
+}

@@ -1,0 +1,35 @@
+/* final.h - how a run ended: the table on the terminal and DIR/report.json. */
+#ifndef PENSTOCK_LAUNCH_FINAL_H
+#define PENSTOCK_LAUNCH_FINAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/errbuf.h"
+#include "common/base/job.h"
+#include "common/base/json.h"
+#include "common/data/convert.h"
+#include "launch/run.h"
+#include "launch/prepare.h"
+
+struct final {
+    const struct job *job;               /* borrowed, all of these */
+    const struct prepare *dir;
+    const struct convert_result *data;
+    const struct run *run;
+    const struct json *head;             /* the head's last report */
+    uint64_t started_us;                 /* clock_now_us at the beginning */
+    double convert_seconds, train_seconds, evaluate_seconds;
+    struct json *eval[PARTS];            /* penstock-worker --eval's results; owned; NULL = no such part */
+    struct popularity_result popularity[PARTS];
+    bool has_popularity[PARTS];
+    bool interrupted;
+};
+
+/* Judge the cut that the recipe restores on valid and test, and the popularity baseline beside it. */
+MUST_CHECK enum status final_judge(struct final *f, struct errbuf *err);
+/* Write DIR/report.json; with `json` also to stdout, else the table. */
+MUST_CHECK enum status final_report(const struct final *f, bool json, struct errbuf *err);
+void final_release(struct final *f);
+
+#endif

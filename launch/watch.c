@@ -1,0 +1,254 @@
+/* watch.c - see watch.h.
+ *
+ * The loop sleeps in sigtimedwait, asks the head twice a second, and reaps. What it prints comes from the
+ * head's report alone, so `penstock status` in another terminal sees the same.
+ *
+ * | state     | what ended it        | next                                        |
+ * |-----------|----------------------|---------------------------------------------|
+ * | running   | INT, TERM            | stopping: the head is told until it answers |
+ * | running   | a child's bad end    | failed: what the head says of it, then all are ended |
+ * | stopping  | INT, TERM            | failed: all are ended now                   |
+ * | any       | all children ended   | done                                        |
+ */
+#include "launch/watch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/progress.h"
+#include "launch/ask.h"
+
+#define ASK_EVERY_US 500000u
+#define DRAIN_US 5000000u   /* after one child ended well, the others must follow within */
+#define GRACE_US 4000000u   /* TERM to KILL: mpirun needs two seconds to end its ranks */
+#define STOP_MAX_US 90000000u
+#define REPORT_BYTES_MAX (64u << 20)
+
+struct watch {
+    struct run *run;
+    const struct prepare *dir;
+    struct ask *ask;
+    struct progress progress;
+    struct watch_end *end;
+    uint64_t asked_us, ended_us, stop_us;
+    uint64_t epoch_shown;
+    uint64_t notices_shown;
+    uint64_t rate_us, rate_applied; /* of the last answer that brought something new */
+    double rate;
+};
+
+void watch_block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+int watch_signal(uint64_t wait_us)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGCHLD);
+    struct timespec ts = {(time_t)(wait_us / 1000000u), (long)(wait_us % 1000000u) * 1000};
+    int got = sigtimedwait(&set, NULL, &ts);
+    return got == SIGINT || got == SIGTERM || got == SIGHUP ? got : 0;
+}
+
+static void show_notices(struct watch *w, const struct json *rep)
+{
+    const struct json *notices = json_get(rep, "notices");
+    uint64_t all = json_u64(rep, "notices_total", 0);
+    uint64_t fresh = all - w->notices_shown, kept = json_len(notices);
+    for (uint64_t i = kept - (fresh < kept ? fresh : kept); i < kept; i++) {
+        progress_done(&w->progress, "notice: %s", json_str(json_at(notices, i), NULL, ""));
+    }
+    w->notices_shown = all;
+}
+
+/* The lines of epochs that ended since the last look. */
+static void show_epochs(struct watch *w, const struct json *rep)
+{
+    const struct json *history = json_get(rep, "history");
+    for (; w->epoch_shown < json_len(history); w->epoch_shown++) {
+        const struct json *h = json_at(history, w->epoch_shown);
+        char valid[96] = "";
+        if (json_f64(h, "auc", -1) >= 0) {
+            snprintf(valid, sizeof(valid), "  valid AUC %.5f logloss %.4f", json_f64(h, "auc", 0),
+                     json_f64(h, "logloss", 0));
+        }
+        progress_done(&w->progress, "Epoch %" PRIu64 "/%" PRIu64 " done  loss %.4f  AUC %.5f%s  rate x%g%s",
+                      w->epoch_shown + 1, json_u64(rep, "epochs", 0),
+                      json_f64(h, "train_loss", 0), json_f64(h, "train_auc", 0), valid,
+                      json_f64(h, "rate_factor", 1),
+                      json_u64(rep, "recipe.best_epoch", 0) == w->epoch_shown + 1 ? "  best" : "");
+    }
+}
+
+/* Samples a second, smoothed over the last few answers. */
+static double rate_of(struct watch *w, uint64_t applied, uint64_t now)
+{
+    if (w->rate_us != 0 && now > w->rate_us && applied > w->rate_applied) {
+        double rate = (double)(applied - w->rate_applied) * 1e6 / (double)(now - w->rate_us);
+        w->rate = w->rate > 0 ? .7 * w->rate + .3 * rate : rate;
+    }
+    if (w->rate_us == 0 || applied != w->rate_applied) {
+        w->rate_us = now;
+        w->rate_applied = applied;
+    }
+    return w->rate;
+}
+
+static void show_line(struct watch *w, const struct json *rep, uint64_t now)
+{
+    char bar[32], rate[16], left[16], done_text[16], total_text[16];
+    double done = (double)json_u64(rep, "records.done", 0);
+    double total = (double)json_u64(rep, "records.total", 0);
+    double speed = rate_of(w, json_u64(rep, "counters.applied", 0), now);
+    progress_bar(bar, 20, total > 0 ? done / total : 0);
+    progress_count(rate, speed);
+    progress_count(done_text, done);
+    progress_count(total_text, total);
+    progress_time(left, speed > 0 ? (total - done) / speed : 0);
+    progress_show(&w->progress, now,
+                  "Epoch %" PRIu64 "/%" PRIu64 " %s %s/%s  %s/s  loss %.4f  AUC %.4f  stale %.1f  "
+                  "cut %" PRIu64 "  %s  %s",
+                  json_u64(rep, "epoch", 0) + 1, json_u64(rep, "epochs", 0), bar, done_text,
+                  total_text, rate, json_f64(rep, "loss", 0), json_f64(rep, "train_auc", 0),
+                  json_f64(rep, "staleness.mean", 0), json_u64(rep, "cut.version", 0),
+                  json_str(rep, "phase", ""), left);
+}
+
+static void ask(struct watch *w, uint64_t now)
+{
+    struct json *rep = NULL;
+    struct errbuf err = ERRBUF_INIT;
+    bool want_stop = w->end->interrupted != 0;
+    if (ask_head(w->ask, want_stop, 100000, &rep, &err) != ST_OK) {
+        return;
+    }
+    json_free(w->end->report);
+    w->end->report = rep;
+    show_notices(w, rep);
+    show_epochs(w, rep);
+    show_line(w, rep, now);
+}
+
+static enum status on_signal(struct watch *w, int sig, uint64_t now, struct errbuf *err)
+{
+    if (w->end->interrupted != 0) {
+        return errbuf_set(err, ST_INTERNAL,
+                          "interrupted twice: ended at once; --resume goes on from the last "
+                          "complete cut");
+    }
+    w->end->interrupted = sig;
+    w->stop_us = now;
+    w->asked_us = 0;
+    progress_done(&w->progress, "%s: stopping at a cut (again to end at once)", strsignal(sig));
+    return ST_OK;
+}
+
+/* The head knows the reason better than an exit code does: give it a moment to say so. */
+static enum status on_bad_end(struct watch *w, const struct run_child *bad, struct errbuf *err)
+{
+    char who[128];
+    run_child_text(bad, who, sizeof(who));
+    ask(w, clock_now_us());
+    uint64_t cut = json_u64(w->end->report, "cut.version", 0);
+    char resume[96];
+    if (cut > 0) {
+        snprintf(resume, sizeof(resume), "the last complete cut is %" PRIu64 "; --resume goes on from it",
+                 cut);
+    } else {
+        snprintf(resume, sizeof(resume), "no cut was complete yet");
+    }
+    const char *why = json_str(w->end->report, "text", "");
+    return errbuf_set(err, ST_INTERNAL, "%s%s%s; %s; see %s/log", who, why[0] != '\0' ? ": " : "",
+                      why, resume, w->dir->dir);
+}
+
+static enum status look(struct watch *w, const struct run_child **bad, struct errbuf *err)
+{
+    uint64_t now = clock_now_us();
+    int sig = watch_signal(50000);
+    enum status st = sig != 0 ? on_signal(w, sig, now, err) : ST_OK;
+    if (st != ST_OK) {
+        return st;
+    }
+    size_t before = run_alive(w->run);
+    run_reap(w->run, bad);
+    if (*bad != NULL) {
+        return on_bad_end(w, *bad, err);
+    }
+    if (run_alive(w->run) < w->run->children && w->ended_us == 0) {
+        w->ended_us = now;
+    }
+    if (run_alive(w->run) < before && w->ended_us != 0) {
+        w->ended_us = now;
+    }
+    if (w->ended_us != 0 && now - w->ended_us > DRAIN_US && run_alive(w->run) > 0) {
+        return errbuf_set(err, ST_TIMEOUT, "some processes didn't end with the others; see %s/log",
+                          w->dir->dir);
+    }
+    if (w->stop_us != 0 && now - w->stop_us > STOP_MAX_US) {
+        return errbuf_set(err, ST_TIMEOUT, "no cut within %u s of the stop; ended",
+                          STOP_MAX_US / 1000000u);
+    }
+    if (now - w->asked_us >= ASK_EVERY_US && w->ended_us == 0) {
+        w->asked_us = now;
+        ask(w, now);
+    }
+    return ST_OK;
+}
+
+/* The head's last words are in DIR/run.json: newer than its last answer. */
+static void take_last_words(struct watch *w, const char *path)
+{
+    struct json *last = NULL;
+    struct errbuf ignored = ERRBUF_INIT;
+    if (file_exists(path) && json_read(path, REPORT_BYTES_MAX, &last, &ignored) == ST_OK) {
+        json_free(w->end->report);
+        w->end->report = last;
+        show_notices(w, last);
+        show_epochs(w, last);
+    }
+}
+
+enum status watch_run(struct run *r, const struct prepare *dir, struct watch_end *out,
+                      struct errbuf *err)
+{
+    struct watch w = {.run = r, .dir = dir, .end = out};
+    const struct run_child *bad = NULL;
+    progress_init(&w.progress, stderr);
+    memset(out, 0, sizeof(*out));
+    char *words = file_join(dir->dir, "run.json");
+    unlink(words);
+    enum status st = ask_open(dir->dir, dir->job_id, &w.ask, err);
+    if (st != ST_OK) {
+        run_end(r, GRACE_US);
+        free(words);
+        return st;
+    }
+    while (st == ST_OK && run_alive(r) > 0) {
+        st = look(&w, &bad, err);
+    }
+    run_end(r, st == ST_OK ? 0 : GRACE_US);
+    ask_close(w.ask);
+    take_last_words(&w, words);
+    free(words);
+    return st;
+}

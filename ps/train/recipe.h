@@ -1,0 +1,42 @@
+/* recipe.h - the training recipe: what happens to the rate after each epoch, and when to stop. Pure.
+ *
+ * BARS form (models.md 2.2): an improvement below delta is a stall: the rate is multiplied by factor
+ * (floor rate_min) and the stall counter grows; an improvement resets it and makes this cut `best`.
+ * patience stalls in a row stop. Stalls before epoch `first` are not counted and do not lower the rate.
+ * Without a valid part there is nothing to judge: every epoch's cut is best.
+ */
+#ifndef PENSTOCK_PS_TRAIN_RECIPE_H
+#define PENSTOCK_PS_TRAIN_RECIPE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/errbuf.h"
+#include "common/base/job.h"
+#include "common/wire/schedule.h"
+
+struct recipe_epoch { /* one line of history */
+    double auc, logloss, accuracy, factor;
+    double train_loss, train_auc;
+};
+
+struct recipe {
+    double best_auc;
+    uint64_t best_epoch;  /* from 1; 0 = none */
+    uint64_t best_cut;
+    uint32_t stalls;      /* in a row */
+    bool stopped;         /* early stop decided */
+    struct schedule schedule;
+    struct recipe_epoch *epoch; /* history, owned */
+    size_t epochs;
+};
+
+void recipe_init(struct recipe *r, const struct job *job);
+void recipe_release(struct recipe *r);
+/* After epoch (from 1) ended at `step` with this result; cut: the number this epoch's cut will have. */
+void recipe_epoch_done(struct recipe *r, const struct job *job, uint64_t epoch, uint64_t step,
+                       uint64_t cut, const struct recipe_epoch *result, bool judged);
+char *recipe_text(const struct recipe *r); /* JSON, owned by the caller */
+MUST_CHECK enum status recipe_parse(const char *text, struct recipe *out, struct errbuf *err);
+
+#endif

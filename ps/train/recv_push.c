@@ -1,0 +1,208 @@
+/* recv_push.c - one push, applied at most once, in the order of its worker, in the open interval only.
+ *
+ *   e of another incarnation          refused (shard_step.c)
+ *   malformed                         refused: a worker that is told so gives up
+ *   seq <= last[rank]                 ACK last: applied before
+ *   seq > last[rank] + 1              ACK last: the worker sends again from there
+ *   tag is not the open interval      fault: nothing is applied any more (I7)
+ *   handle gone                       ACK keys: the same again with keys
+ *   records not the split's next      fault: something was doubled or skipped (I2, I3)
+ *   else                              applied, last = seq, ACK
+ *
+ * Applying is: first touch of a row in this interval puts its image into the open log, then the update.
+ * Rows that are refused (not finite, out of range) count as processed: they are reported, not retried.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "ps/train/shard.h"
+
+static void ack(struct shard *s, uint64_t to, uint32_t rank, bool keys)
+{
+    struct msg *m = shard_msg(s, MSG_ACK);
+    m->u.ack = (struct msg_ack){ .seq = s->last[rank], .refused = s->refused[rank], .keys = keys };
+    shard_send(s, to, m);
+}
+
+/* Sizes that only the plan knows. */
+static bool sizes_fit(const struct shard *s, const struct msg *m)
+{
+    const struct plan *plan = s->conf.plan;
+    size_t n = m->u.push.n;
+    if (m->frames != s->sparse + 3)
+        return false;
+    for (size_t t = 0; t < s->sparse; t++) {
+        if (m->frame[t + 1].bytes != n * plan->tables[t].dim * sizeof(float))
+            return false;
+    }
+    size_t want[2] = { 0, 0 };
+    for (size_t t = s->sparse; t < plan->tables_used; t++)
+        want[plan->tables[t].kind == PLAN_STAT] = s->dense[t].n * DENSE_BLOCK * sizeof(float);
+    return m->frame[s->sparse + 1].bytes == want[0] && m->frame[s->sparse + 2].bytes == want[1];
+}
+
+static bool keys_are_mine(const struct shard *s, const uint64_t *keys, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (s->map[hash_bucket(keys[i])] != s->conf.shard)
+            return false;
+    }
+    return true;
+}
+
+/* The records must be the next ones of their split. A mismatch is counted and is a fault. */
+static bool next_records(struct shard *s, const struct msg_push *p)
+{
+    struct shard_log *l = &s->now.log;
+    if (p->epoch != l->epoch || p->split >= l->splits || p->end > shard_split_end(l, p->split)) {
+        shard_fault(s, "push %llu of worker %u is of epoch %llu, split %llu: no split of this log",
+                    (unsigned long long)p->seq, p->rank, (unsigned long long)p->epoch,
+                    (unsigned long long)p->split);
+        return false;
+    }
+    uint64_t upto = l->upto[p->split];
+    if (p->begin == upto && p->begin < p->end)
+        return true;
+    if (p->begin < upto)
+        s->doubled += (p->end < upto ? p->end : upto) - p->begin;
+    else
+        s->skipped += p->begin - upto;
+    shard_fault(s, "push %llu of worker %u has records [%llu, %llu) of split %llu, next is %llu",
+                (unsigned long long)p->seq, p->rank, (unsigned long long)p->begin,
+                (unsigned long long)p->end, (unsigned long long)p->split, (unsigned long long)upto);
+    return false;
+}
+
+/* Rows that were not updated: foul gradients, or new keys that the budget has no room for. */
+static void note_refused(struct shard *s, const struct msg_push *p, uint32_t table,
+                         const struct applier_result *r)
+{
+    uint64_t key = r->refused > 0 ? r->refused_key : r->full_key;
+    if (r->refused + r->full == 0)
+        return;
+    s->refused_rows += r->refused + r->full;
+    s->refused[p->rank] += r->refused + r->full;
+    s->refused_worker = p->rank;
+    snprintf(s->refused_where, sizeof s->refused_where,
+             "table %s, key %llu%s, worker %u, epoch %llu, split %llu, records [%llu, %llu)",
+             s->conf.plan->tables[table].name, (unsigned long long)key,
+             r->refused > 0 ? "" : " (no room)", p->rank, (unsigned long long)p->epoch + 1,
+             (unsigned long long)p->split, (unsigned long long)p->begin, (unsigned long long)p->end);
+}
+
+static enum status apply_table(struct shard *s, const struct msg_push *p, uint32_t table,
+                               const uint64_t *keys, uint32_t *slots, size_t n,
+                               const struct frame *g, struct errbuf *err)
+{
+    struct applier_result result = { 0 };
+    struct undo *log = s->images_off ? NULL : s->log_open;
+    if (n == 0)
+        return ST_OK;
+    if (SIM_BUG(3) || (SIM_BUG(42) && table >= s->sparse))
+        log = NULL;
+    enum status st = applier_push(s->applier, table, keys, slots, n, g->data, s->now.step + 1, log,
+                                  s->stamp, &result, err);
+    for (size_t i = 0; SIM_BUG(3) && i < n; i++)
+        undo_touch(s->log_open, s->store, table, slots[i], keys[i], s->stamp);
+    if (st == ST_OK)
+        note_refused(s, p, table, &result);
+    return st;
+}
+
+/* The first table's call judges the keys, before anything is changed; then no call can fail. */
+static enum status apply(struct shard *s, const struct msg *m, const uint64_t *keys, uint32_t *slots,
+                         struct errbuf *err)
+{
+    const struct msg_push *p = &m->u.push;
+    const struct plan *plan = s->conf.plan;
+    enum status st = ST_OK;
+    for (size_t t = 0; t < s->sparse && st == ST_OK; t++)
+        st = apply_table(s, p, (uint32_t)t, keys, slots + t * p->n, p->n, &m->frame[t + 1], err);
+    for (size_t t = s->sparse; t < plan->tables_used && st == ST_OK; t++) {
+        struct shard_dense *d = &s->dense[t];
+        size_t at = s->sparse + 1 + (plan->tables[t].kind == PLAN_STAT);
+        st = apply_table(s, p, (uint32_t)t, d->keys, d->slots, d->n, &m->frame[at], err);
+    }
+    return st;
+}
+
+static void count(struct shard *s, const struct msg_push *p)
+{
+    uint64_t before = s->now.step++, n = p->end - p->begin;
+    s->now.applied += n;
+    s->now.log.done += n;
+    s->now.log.upto[p->split] = p->end;
+    s->last[p->rank] = p->seq;
+    histogram_add(&s->staleness, before > p->pulled_step ? before - p->pulled_step : 0);
+}
+
+/* Slots of a push that brings its keys: unknown to begin with. */
+static uint32_t *no_slots(struct shard *s, size_t n)
+{
+    size_t need = s->sparse * n;
+    mem_grow(&s->slots, &s->slots_cap, need + 1, sizeof *s->slots);
+    for (size_t i = 0; i < need; i++)
+        s->slots[i] = SLOT_NONE;
+    return s->slots;
+}
+
+static void apply_in_order(struct shard *s, uint64_t from, struct msg *m)
+{
+    const struct msg_push *p = &m->u.push;
+    const uint64_t *keys = m->frame[0].data;
+    struct errbuf err = ERRBUF_INIT;
+    uint32_t *slots;
+    if (p->tag != s->open) {
+        shard_fault(s, "push %llu of worker %u is of interval %llu, open is %llu",
+                    (unsigned long long)p->seq, p->rank, (unsigned long long)p->tag,
+                    (unsigned long long)s->open);
+        return;
+    }
+    if (p->handle != 0) {
+        struct handle *h = handles_find(&s->handles, p->handle);
+        if (h == NULL || h->n != p->n) {
+            ack(s, from, p->rank, true);
+            return;
+        }
+        keys = h->keys.data;
+        if (SIM_BUG(41) && p->n > 1)
+            memmove(h->keys.data, keys + 1, (p->n - 1) * sizeof *keys);
+        slots = h->slots.data;
+    } else {
+        if (!keys_are_mine(s, keys, p->n)) {
+            shard_refuse(s, from, m, "a push with keys that this shard does not have");
+            return;
+        }
+        slots = no_slots(s, p->n);
+    }
+    if (!next_records(s, p))
+        return;
+    switch (apply(s, m, keys, slots, &err)) {
+    case ST_OK: break;
+    case ST_BAD_PEER: shard_refuse(s, from, m, err.text); return;
+    default: shard_fault(s, "%s", err.text); return;
+    }
+    count(s, p);
+    handles_drop(&s->handles, p->handle);
+    shard_bound_undo(s);
+    ack(s, from, p->rank, false);
+}
+
+void shard_recv_push(struct shard *s, uint64_t from, struct msg *m)
+{
+    const struct msg_push *p = &m->u.push;
+    if (s->loading || s->fault)
+        return;
+    if (p->rank >= s->world_size || p->rank != m->sender || !sizes_fit(s, m)) {
+        shard_refuse(s, from, m, "a push that does not fit the plan or the world");
+        return;
+    }
+    uint64_t last = s->last[p->rank];
+    if (p->seq <= last && !SIM_BUG(1))
+        ack(s, from, p->rank, false);
+    else if (p->seq > last + 1 && !SIM_BUG(2))
+        ack(s, from, p->rank, false);
+    else
+        apply_in_order(s, from, m);
+}

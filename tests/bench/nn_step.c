@@ -1,0 +1,265 @@
+/* nn_step.c - how fast a training step's arithmetic is: model_step and model_score, without servers.
+ *
+ * The batch looks like frappe's: 4096 records of 10 fields with one id each out of 5382, skewed; rows of 10
+ * floats. MLP and DCN-v2 are those of reference/measured-baselines.md: [400]^3 with batch norm, dropout
+ * .2, four cross layers. Beside each figure stands its ceiling: the best rate of this run's matrix
+ * products, which bounds the two families that are made of products.
+ *
+ * Times are CPU times of the thread, the best of all steps: the cores may be shared. Arithmetic of a step
+ * is counted as three forwards (forward, gradient of inputs, gradient of weights), products and sums
+ * counted as two.
+ *
+ *     nn_step [families] [seconds] [how]      e.g. nn_step mlp,dcnv2 3, nn_step mlp 2 blas,avx2
+ *
+ * how: "blas" OpenBLAS's products instead of ours; "avx2" or "plain": that path of vec.h.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/base/rng.h"
+#include "common/math/gemm.h"
+#include "common/math/vec.h"
+#include "common/nn/model.h"
+
+#define BATCH  4096u
+#define FIELDS 10u
+#define IDS    5382u
+#define DIM    10u
+
+struct batch { /* arrays owned */
+    struct model_input in;
+    uint32_t *offsets, *index;
+    float *labels;
+    uint64_t *record;
+};
+
+static void batch_fill(struct batch *b, uint64_t seed)
+{
+    b->offsets = mem_array(BATCH * FIELDS + 1, sizeof(*b->offsets));
+    b->index = mem_array(BATCH * FIELDS, sizeof(*b->index));
+    b->labels = mem_array(BATCH, sizeof(*b->labels));
+    b->record = mem_array(BATCH, sizeof(*b->record));
+    uint32_t *seen = mem_array(IDS, sizeof(*seen));
+    struct rng rng = {.key = seed};
+    uint32_t unique = 0;
+    for (size_t o = 0; o < BATCH * FIELDS; o++) {
+        const double u = rng_next_unit(&rng);
+        const size_t id = (size_t)(u * u * u * IDS); /* a few ids are in most records */
+        if (!seen[id])
+            seen[id] = ++unique;
+        b->index[o] = seen[id] - 1;
+        b->offsets[o + 1] = (uint32_t)o + 1;
+    }
+    free(seen);
+    for (size_t i = 0; i < BATCH; i++) {
+        b->labels[i] = rng_next_unit(&rng) < 1.0 / 3 ? 1 : 0;
+        b->record[i] = i;
+    }
+    b->in = (struct model_input){
+        .n = BATCH,
+        .unique = unique,
+        .offsets = b->offsets,
+        .index = b->index,
+        .labels = b->labels,
+        .record = b->record,
+    };
+}
+
+static void batch_free(struct batch *b)
+{
+    free(b->offsets);
+    free(b->index);
+    free(b->labels);
+    free(b->record);
+}
+
+/* Best GFLOP/s of one shape: 'f' forward nt, 'x' gradient of the input nn, 'w' of the weight tn. */
+static double product_rate(char which, size_t rows, size_t in, size_t out, bool own)
+{
+    float *x = mem_aligned(64, rows * in * sizeof(float));
+    float *w = mem_aligned(64, out * in * sizeof(float));
+    float *y = mem_aligned(64, rows * out * sizeof(float));
+    rng_normal_fill(1, 0, x, rows * in);
+    rng_normal_fill(1, 1, w, out * in);
+    rng_normal_fill(1, 2, y, rows * out);
+    (void)gemm_force(own);
+    double best = 0;
+    uint64_t spent = 0;
+    for (int i = 0; i < 40 && (i < 5 || spent < 300000); i++) {
+        const uint64_t from = clock_cpu_us();
+        if (which == 'f')
+            gemm_nt(&(struct gemm){.m = rows,
+                                   .n = out,
+                                   .k = in,
+                                   .a = x,
+                                   .lda = in,
+                                   .b = w,
+                                   .ldb = in,
+                                   .c = y,
+                                   .ldc = out});
+        else if (which == 'x')
+            gemm_nn(&(struct gemm){.m = rows,
+                                   .n = in,
+                                   .k = out,
+                                   .a = y,
+                                   .lda = out,
+                                   .b = w,
+                                   .ldb = in,
+                                   .c = x,
+                                   .ldc = in});
+        else
+            gemm_tn(&(struct gemm){.m = out,
+                                   .n = in,
+                                   .k = rows,
+                                   .a = y,
+                                   .lda = out,
+                                   .b = x,
+                                   .ldb = in,
+                                   .c = w,
+                                   .ldc = in});
+        const uint64_t took = clock_cpu_us() - from + 1;
+        spent += took;
+        const double rate = 2e-3 * (double)(rows * in * out) / (double)took;
+        best = rate > best ? rate : best;
+    }
+    free(x);
+    free(w);
+    free(y);
+    return best;
+}
+
+/* Ours beside OpenBLAS, which must be worth having; returns the best: the ceiling of what follows. */
+static double products(bool own)
+{
+    static const struct {
+        size_t rows, in, out;
+    } shapes[] = {{BATCH, 400, 400}, {BATCH, 100, 400}, {BATCH, 100, 100},
+                  {BATCH, 512, 512}, {256, 400, 400},   {32, 400, 400}};
+    double ceiling = 0;
+    printf("products, GFLOP/s:        forward          dx          dw   (ours / OpenBLAS)\n");
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
+        printf("  %4zu x %3zu -> %3zu   ", shapes[i].rows, shapes[i].in, shapes[i].out);
+        for (const char *which = "fxw"; *which; which++) {
+            double rate[2];
+            for (int side = 0; side < 2; side++) {
+                rate[side] =
+                    product_rate(*which, shapes[i].rows, shapes[i].in, shapes[i].out, !side);
+                if (side == !own && rate[side] > ceiling)
+                    ceiling = rate[side];
+            }
+            printf("  %4.0f / %-4.0f", rate[0], rate[1]);
+        }
+        printf("\n");
+    }
+    (void)gemm_force(own);
+    return ceiling;
+}
+
+struct arrays { /* owned */
+    struct model_params p;
+    struct model_grads g;
+    float *all[2 * PLAN_TABLES_MAX];
+    size_t all_used;
+};
+
+static float *array_add(struct arrays *a, size_t n)
+{
+    a->all[a->all_used] = mem_aligned(64, (n + 1) * sizeof(float));
+    return a->all[a->all_used++];
+}
+
+static void arrays_fill(struct arrays *a, const struct plan *plan, size_t unique)
+{
+    for (uint32_t t = 0; t < plan->tables_used; t++) {
+        const struct plan_table *table = &plan->tables[t];
+        const size_t rows = table->kind == PLAN_SPARSE ? unique : (size_t)table->blocks;
+        float *w = array_add(a, rows * table->dim), *g = array_add(a, rows * table->dim);
+        for (size_t r = 0; r < rows; r++)
+            plan_init_row(plan, t, r, w + r * table->dim);
+        if (table->kind == PLAN_SPARSE) {
+            a->p.rows[t] = w;
+            a->g.rows[t] = g;
+        } else if (table->kind == PLAN_DENSE) {
+            a->p.dense = w;
+            a->g.dense = g;
+        } else {
+            a->p.stat = w;
+            a->g.stat = g;
+        }
+    }
+}
+
+static void family_run(int family, double seconds, double ceiling, const struct batch *b)
+{
+    uint64_t hidden[] = {400, 400, 400};
+    struct job job = {0};
+    job.model.family = family;
+    job.model.embedding = DIM;
+    job.model.embedding_init = 1e-2;
+    job.model.hidden.item = hidden;
+    job.model.hidden.used = 3;
+    job.model.dropout = .2;
+    job.model.batch_norm = true;
+    job.model.cross = 4;
+    job.train.seed = 1;
+    struct errbuf err = ERRBUF_INIT;
+    struct model *m;
+    struct plan *plan = mem_zalloc(sizeof(*plan));
+    if (model_new(&job, FIELDS, 0, BATCH, &m, plan, &err) != ST_OK) {
+        fprintf(stderr, "%s\n", err.text);
+        exit(1);
+    }
+    struct arrays a = {0};
+    arrays_fill(&a, plan, b->in.unique);
+    float *logits = mem_array(BATCH, sizeof(*logits));
+    double loss, rate[2];
+    for (int score = 0; score < 2; score++) {
+        uint64_t best = UINT64_MAX;
+        const uint64_t end = clock_now_us() + (uint64_t)(seconds * 1e6);
+        while (clock_now_us() < end) {
+            const uint64_t from = clock_cpu_us();
+            if (score)
+                model_score(m, &b->in, &a.p, logits);
+            else
+                model_step(m, &b->in, &a.p, &a.g, logits, &loss);
+            const uint64_t took = clock_cpu_us() - from;
+            best = took < best ? took : best;
+        }
+        rate[score] = BATCH / (double)best * 1e6;
+    }
+    const double flops = (double)model_flops(m);
+    printf("%-6s step %9.0f samples/s %6.1f GFLOP/s %5.1f%% of products | score %9.0f samples/s "
+           "%5.1f%% | %5.1f MB\n",
+           job_family_name(family), rate[0], rate[0] * flops * 3e-9,
+           100 * rate[0] * flops * 3e-9 / ceiling, rate[1], 100 * rate[1] * flops * 1e-9 / ceiling,
+           (double)model_bytes(m) * 1e-6);
+    for (size_t i = 0; i < a.all_used; i++)
+        free(a.all[i]);
+    free(logits);
+    model_free(m);
+    plan_release(plan);
+    free(plan);
+}
+
+int main(int argc, char **argv)
+{
+    const char *families = argc > 1 ? argv[1] : "lr,fm,mlp,dcnv2";
+    const double seconds = argc > 2 ? atof(argv[2]) : 2;
+    const char *how = argc > 3 ? argv[3] : "";
+    gemm_init();
+    vec_init();
+    if (strstr(how, "avx2") || strstr(how, "plain"))
+        (void)vec_force(strstr(how, "avx2") ? VEC_AVX2 : VEC_PLAIN);
+    struct batch b;
+    batch_fill(&b, 7);
+    const double ceiling = products(!strstr(how, "blas"));
+    printf("batch %u, %u fields, %zu unique keys\n", BATCH, FIELDS, b.in.unique);
+    for (int f = JOB_LR; f <= JOB_DCNV2; f++)
+        if (strstr(families, job_family_name(f)))
+            family_run(f, seconds, ceiling, &b);
+    batch_free(&b);
+    return 0;
+}

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Bad input, each with its message and exit code, and nothing half-written. This table is the README's.
+. "$(dirname "$0")/../support/cluster.sh"
+small_shop "$WORK" 4000 || exit 1
+cd "$WORK" || exit 1
+
+# refuses NAME CODE TEXT command...: the command ends with CODE within a minute and says TEXT.
+refuses() {
+    name=$1 code=$2 text=$3
+    shift 3
+    timeout 60 "$@" >out.log 2>&1
+    got=$?
+    if [ $got -eq "$code" ] && grep -qiE -- "$text" out.log; then
+        passed=$((passed + 1))
+        say "ok      $name: $(grep -iE -m 1 -- "$text" out.log | sed "s|$WORK/||g" | cut -c 1-150)"
+    else
+        failed=$((failed + 1))
+        say "FAILED  $name: code $got (wanted $code), wanted \"$text\"; it said:"
+        tail -n 5 out.log
+    fi
+}
+P=$PENSTOCK
+train() { echo "$P train job.yaml --out run --force"; }
+job() { # job 'sed script': a changed job file
+    sed "$1" job.yaml >bad.yaml
+}
+
+# -- the call and the job file: 2 --
+refuses "no command" 2 "usage" "$P"
+refuses "unknown command" 2 "no such command" "$P" trian
+refuses "unknown flag" 2 "nearest is --servers" "$P" train job.yaml --server 2
+refuses "missing job file" 2 "nothere.yaml" "$P" train nothere.yaml
+job 's/batch:/bacth:/'
+refuses "unknown key" 2 "bad.yaml:[0-9]+:[0-9]+: train.bacth.*nearest.*train.batch" "$P" check bad.yaml
+job 's/batch: 256/batch: 0/'
+refuses "out of range" 2 "bad.yaml:[0-9]+:[0-9]+: train.batch" "$P" check bad.yaml
+job 's/batch: 256/batch: many/'
+refuses "wrong type" 2 "bad.yaml:[0-9]+:[0-9]+: train.batch.*many" "$P" check bad.yaml
+job 's/rate: 1e-3/rate: nan/'
+refuses "nan" 2 "rate.*nan" "$P" check bad.yaml
+job 's/rate: 1e-3/rate: 1e400/'
+refuses "1e400" 2 "rate.*1e400" "$P" check bad.yaml
+job 's/family: mlp/family: deepfm9/'
+refuses "unknown family" 2 "model.family.*dcnv2" "$P" check bad.yaml
+job 's/type: label/type: id/'
+refuses "no label" 2 "label" "$P" check bad.yaml
+printf 'a: &x [1]\nb: *x\n' >bad.yaml
+refuses "anchor and alias" 2 "bad.yaml:1:[0-9]+: .*anchor" "$P" check bad.yaml
+awk 'BEGIN { for (i = 0; i < 2000; i++) printf "["; print "" }' >bad.yaml
+refuses "YAML bomb (depth)" 2 "bad.yaml:.*de(ep|pth)" "$P" check bad.yaml
+head -c 3000000 /dev/zero | tr '\0' 'a' >bad.yaml
+refuses "YAML too large" 2 "bad.yaml.*(large|bytes)" "$P" check bad.yaml
+head -c 3000 /dev/urandom >bad.yaml
+refuses "binary job file" 2 "bad.yaml" "$P" check bad.yaml
+refuses "bad --set" 2 "train.bathc" "$P" check job.yaml --set train.bathc=3
+refuses "bsp is not here yet" 2 "train.consistency.*async" "$P" check job.yaml --set train.consistency=bsp
+refuses "fewer shards than servers" 2 "cluster.shards" "$P" check job.yaml --set cluster.servers=4 --set cluster.shards=2
+
+# -- data: 3 --
+refuses "missing log" 3 "nothere.csv" $(train) --set data.train=nothere.csv
+refuses "glob without a match" 3 "shop/x\*.csv" $(train) --set 'data.train=shop/x*.csv'
+refuses "a folder" 3 "shop" $(train) --set data.train=shop
+: >empty.csv
+refuses "empty log" 3 "empty.csv.*empty" $(train) --set data.train=empty.csv
+head -c 20000 /dev/urandom >binary.csv
+refuses "binary log" 3 "binary.csv" $(train) --set data.train=binary.csv
+gzip -c shop/train.csv | head -c 3000 >cut.csv.gz
+refuses "truncated gzip" 3 "cut.csv.gz.*(truncated|end)" $(train) --set data.train=cut.csv.gz
+sed '1s/click/clicked/' shop/train.csv >head.csv
+refuses "missing column" 3 "head.csv.*click" $(train) --set data.train=head.csv
+awk 'NR % 3 == 0 { print "x,y"; next } { print }' shop/train.csv >many.csv
+refuses "too many bad lines" 3 "bad" $(train) --set data.train=many.csv
+
+# a few bad lines are quarantined, counted, and training goes on
+awk -F, -v OFS=, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "price") p = i } NR == 100 { $p = "nan" } NR == 200 { $p = "1e38" }
+    NR == 300 { print "half a li"; next } { print }' shop/train.csv >few.csv
+check "NaN, 1e38 and a broken line in the log" "$P" train job.yaml --out few --set data.train=few.csv --set train.epochs=1
+check "three lines quarantined" [ "$(json few/report.json bad)" = 3 ]
+check "with file, line and reason" grep -q "few.csv.*300" few/cache/quarantine.tsv
+
+# -- a run's folder --
+check "a run to damage" "$P" train job.yaml --out run --force --set train.epochs=1
+refuses "the folder holds a run" 2 "resume" "$P" train job.yaml --out run
+refuses "resume of nothing" 2 "no run to resume" "$P" train job.yaml --out fresh --resume
+refuses "resume of a changed job" 2 "train.batch" "$P" train job.yaml --out run --resume --set train.batch=128
+refuses "a snapshot that isn't there" 3 "@99|99" "$P" snap show run@99
+refuses "eval without snapshot" 2 "snapshot" "$P" eval job.yaml
+refuses "status of no run" 2 "no run" "$P" status shop
+
+flip() { # flip FILE: one bit in the middle
+    at=$(($(stat -c %s "$1") / 2))
+    b=$(od -An -tu1 -j $at -N 1 "$1" | tr -d ' ')
+    printf "\\$(printf %03o $((b ^ 1)))" | dd of="$1" bs=1 seek=$at conv=notrunc 2>/dev/null
+}
+cp -r run flipped
+flip "$(ls flipped/data/*.safetensors | tail -n 1)"
+refuses "a bit flipped in a cut" 3 "flipped/data/.*(xxh3|checksum|crc)" "$P" snap verify flipped
+refuses "eval of a flipped cut" 3 "data/.*(xxh3|checksum|crc)" "$P" eval job.yaml --snapshot flipped
+cp -r run manifest
+flip "$(ls manifest/cuts/*.json | tail -n 1)"
+refuses "a bit flipped in a manifest" 3 "manifest/cuts/" "$P" snap verify manifest
+cp -r run cache
+for f in cache/cache/*; do case $f in *train*) flip "$f" ;; esac; done
+refuses "a bit flipped in a cache" 3 "cache.*(checksum|damaged|xxh3)" "$P" train job.yaml --out cache --resume --set train.epochs=3
+
+# -- a full disk --
+if [ "$(id -u)" = 0 ] && mkdir small && mount -t tmpfs -o size=400k tmpfs small 2>/dev/null; then
+    timeout 60 "$P" train job.yaml --out small/run --force >out.log 2>&1
+    code=$?
+    check "disk full: an error" [ $code -ne 0 ]
+    check "disk full: it says so" grep -qi "no space" out.log
+    check "disk full: no half file" sh -c '! find small -name "*.tmp*" | grep -q .'
+    umount small
+else
+    skip "disk full: needs root and tmpfs"
+fi
+check "nothing is left running" none_left "$WORK"
+finish

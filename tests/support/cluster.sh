@@ -1,0 +1,85 @@
+# cluster.sh: what the scripts of tests/cluster share. Source it; it makes $WORK, which is removed at the end.
+#
+# A script is one or more checks: `check NAME command...` counts; `finish` prints the last line that the runner
+# reads. Every wait has a deadline. Nothing is killed but by pid, and only what the script started.
+set -u
+BUILD=${BUILD:-build}
+PENSTOCK=$BUILD/bin/penstock
+ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+DATA=${PENSTOCK_DATA:-$ROOT/../shared/data}
+WORK=$(mktemp -d "${TMPDIR:-/tmp}/penstock-test.XXXXXX")
+passed=0
+failed=0
+skipped=0
+trap 'rm -rf "$WORK"' EXIT
+
+say() { echo "  $*"; }
+
+# check NAME command...: passes when the command does.
+check() {
+    name=$1
+    shift
+    if "$@" >"$WORK/check.log" 2>&1; then
+        passed=$((passed + 1))
+        say "ok      $name"
+    else
+        failed=$((failed + 1))
+        say "FAILED  $name: $*"
+        tail -n 40 "$WORK/check.log"
+    fi
+}
+
+skip() {
+    skipped=$((skipped + 1))
+    say "skipped $*"
+}
+
+finish() {
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+    exit $?
+}
+
+# json FILE KEY: the first "KEY": value in a report, without quotes.
+json() { sed -n "s/^ *\"$2\": *\"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p" "$1" | head -n 1; }
+
+# at_least A B: A >= B, as decimals.
+at_least() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a + 0 >= b + 0) }'; }
+
+# eventually SECONDS command...: true as soon as the command is.
+eventually() {
+    end=$(($(date +%s) + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$(date +%s)" -ge "$end" ] && return 1
+        sleep 0.05
+    done
+}
+
+# Processes of a run are known by its folder on their command line.
+left_of() { pgrep -f -- "--dir $1( |\$)" 2>/dev/null; }
+none_left() { ! left_of "$1" >/dev/null; }
+
+# small_shop DIR [events]: a little shop's logs and a job for them, DIR/job.yaml.
+small_shop() {
+    "$PENSTOCK" data synth shop --users 400 --items 200 --events "${2:-20000}" --seed 7 --out "$1/shop" >"$1/synth.log" 2>&1 || {
+        cat "$1/synth.log"
+        return 1
+    }
+    cat >"$1/job.yaml" <<YAML
+data:
+  root: $1
+  train: shop/train.csv
+  valid: shop/valid.csv
+  fields:
+    - {name: click, type: label}
+    - {name: user, type: user}
+    - {name: item, type: item}
+    - {name: category, type: id}
+    - {name: price, type: float, norm: log}
+model: {family: mlp, embedding: 8, embedding_init: .01, hidden: [16], dropout: .1}
+optimizer:
+  embedding: {kind: adam, rate: 1e-3, l2: 1e-4, l2_mode: exact}
+train: {epochs: 2, batch: 256, seed: 3}
+YAML
+}

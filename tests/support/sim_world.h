@@ -1,0 +1,236 @@
+/* sim_world.h - a whole cluster in one process: the shipped cores, real stores, cuts and fences, a seeded
+ * scheduler with virtual time, and an oracle that knows what must be true. tests/sim/README.md tells more.
+ *
+ * A history is a function of struct sim_conf: the same conf, the same history. Every message goes through
+ * codec_encode and codec_decode; the network of conf delays, reorders, doubles and loses them.
+ */
+#ifndef PENSTOCK_TESTS_SUPPORT_SIM_WORLD_H
+#define PENSTOCK_TESTS_SUPPORT_SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/job.h"
+#include "common/base/rng.h"
+#include "ps/snapshot/cut_file.h"
+#include "ps/snapshot/fence.h"
+#include "ps/train/head_step.h"
+#include "ps/train/shard_step.h"
+#include "worker/client_step.h"
+
+#define SIM_SHARDS_MAX  8u
+#define SIM_WORKERS_MAX 8u
+#define SIM_FLIGHTS_MAX 8u
+#define SIM_TRACE_LINES 400u
+
+/* Routes: who a message is from or to. */
+enum { SIM_HEAD = 1, SIM_SHARD = 100, SIM_WORKER = 200 };
+
+struct sim_conf {
+    uint64_t seed;
+    uint32_t shards, workers, permits;
+    uint64_t records, batch, epochs;
+    uint32_t keys;            /* universe of keys */
+    bool has_valid;
+    bool replay;              /* table emb: Adam with exact L2 instead of Adagrad */
+    double plateau_factor;    /* 1: the rate never changes */
+    /* -- the network; delays are spread around delay_us -- */
+    bool in_order;            /* every message takes delay_us, none is lost */
+    uint64_t delay_us;
+    double loss, twice, late; /* late: takes up to 300 ms */
+    /* -- cuts -- */
+    uint64_t cut_every_us, hold_us, write_us, full_every;
+    double disk_fail, commit_fail;
+    uint64_t undo_bytes_max, handle_bytes_max;
+    /* -- ends, 0 = never -- */
+    uint64_t stop_us;         /* HEAD_STOP */
+    uint64_t kill_us;         /* everything dies at this moment of this life */
+    bool check_all;           /* invariants that cost: files read back, replay, digests */
+};
+
+/* A sane little cluster in order; change what a test is about. */
+struct sim_conf sim_conf_quiet(uint64_t seed);
+/* A random one: sizes, permits, optimizer and network out of the seed. */
+struct sim_conf sim_conf_lossy(uint64_t seed);
+
+enum sim_kind {
+    SIM_MSG,
+    SIM_TICK,
+    SIM_GRADS,     /* worker: a flight is computed */
+    SIM_EVALUATED, /* worker: all ranks have evaluated */
+    SIM_FENCED,
+    SIM_COMMITTED,
+    SIM_STOP,
+    SIM_LOADED,
+    SIM_SLICE,
+    SIM_DURABLE
+};
+
+struct sim_event {
+    uint64_t at_us, order;
+    enum sim_kind kind;
+    uint32_t to, from;
+    uint64_t life;            /* of the receiver; SIM_MSG may outlive it */
+    /* -- SIM_MSG -- */
+    struct buffer env;
+    struct frame frame[MSG_FRAMES_MAX];
+    uint32_t frames;
+    /* -- answers -- */
+    struct flight *flight;
+    enum status status;
+    uint64_t k;
+    struct manifest_file file;
+    struct client_result result;
+};
+
+struct sim_rows {             /* a copy of a shard's rows, by table, keys rising */
+    uint64_t *key[PLAN_TABLES_MAX];
+    uint8_t *record[PLAN_TABLES_MAX];
+    size_t n[PLAN_TABLES_MAX];
+};
+
+struct sim_push {             /* one that a shard has applied */
+    uint32_t rank;
+    uint64_t seq, epoch, split, begin, end;
+    uint64_t *key;            /* (n) this shard's keys in the order of the gradients; owned */
+    uint32_t n;
+    float *grad[PLAN_TABLES_MAX]; /* owned */
+};
+
+/* What the oracle knows of a shard since its incarnation began. */
+struct sim_history {
+    struct sim_push *push;
+    size_t used, cap, shadowed; /* shadowed: how many the shadow has applied */
+    uint8_t *count;             /* (epochs * records) times applied, the base's included */
+    /* -- at the take of k -- */
+    uint64_t k, step;
+    size_t take_used;
+    uint8_t *take_count;
+    struct sim_rows take_rows;
+    struct store *shadow;       /* the same pushes, without undo, cuts, handles or loss */
+    struct applier *shadow_applier;
+};
+
+struct sim_shard {
+    struct shard *core;
+    struct cut_file *file;
+    uint64_t file_k, file_e;
+    bool slicing, ended;
+    struct sim_history history;
+    uint64_t pulls;
+};
+
+struct sim_worker {
+    struct client *core;
+    struct flight flight[SIM_FLIGHTS_MAX];
+    bool busy[SIM_FLIGHTS_MAX];
+    struct msg_lease lease[LEASES_MAX]; /* [0].begin moves */
+    uint32_t leases;
+    struct flight *lent[SIM_FLIGHTS_MAX]; /* first in, first out */
+    uint32_t lents;
+    bool computing, ended;
+    int code;
+    /* -- evaluation -- */
+    uint64_t evaluate, eval_at, eval_out;
+    double eval_sum;
+    bool eval_done;
+    uint64_t epoch, seen;     /* totals */
+};
+
+struct sim_head {
+    struct head *core;
+    struct fence fence;
+    bool fenced, ended, stopped;
+    int code;
+    char text[512];
+    struct head_view before;
+    uint64_t committed_k;     /* the largest */
+    uint64_t committed;       /* how many */
+};
+
+struct sim_world {
+    struct sim_conf conf;
+    char dir[256];
+    bool own_dir;
+    struct plan plan;
+    struct job job;
+    uint64_t job_id, now_us, born_us, life, order;
+    struct rng rng;
+    struct sim_event **heap;
+    size_t heap_used, heap_cap;
+    struct frame_pool *pool;
+    struct store *scratch;    /* for checks */
+    struct sim_head head;
+    struct sim_shard shard[SIM_SHARDS_MAX];
+    struct sim_worker worker[SIM_WORKERS_MAX];
+    uint64_t peer_e[300], peer_n[300]; /* (e, n) obeyed, by route: I16 */
+    /* -- what must come out -- */
+    bool failed, killed;
+    char why[1024];
+    /* -- trace -- */
+    char (*line)[160];
+    uint64_t lines;
+    bool trace;
+    /* -- figures -- */
+    uint64_t steps, messages, commits, abandoned, holds;
+};
+
+/* dir: an empty or a finished run's folder; NULL makes a temporary one. */
+struct sim_world *sim_new(const struct sim_conf *conf, const char *dir);
+void sim_free(struct sim_world *w); /* the folder too, if sim_new made it */
+/* Until the head has ended and all others too, or everything was killed (true: killed), or a failure. */
+bool sim_run(struct sim_world *w);
+/* Everything dies; fresh processes on the same folder, perhaps with other numbers. Messages under way stay. */
+void sim_restart(struct sim_world *w, const struct sim_conf *conf);
+/* The end must be that of an undisturbed run: code 0, each record once, sums exact. */
+void sim_check_end(struct sim_world *w);
+
+void sim_fail(struct sim_world *w, const char *what, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void sim_line(struct sim_world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sim_print_tail(const struct sim_world *w, size_t lines);
+uint64_t sim_rand(struct sim_world *w, uint64_t bound);
+bool sim_chance(struct sim_world *w, double p);
+
+/* sim_net.c: the queue and the network */
+struct sim_event *sim_after(struct sim_world *w, uint64_t in_us, enum sim_kind kind, uint32_t to);
+struct sim_event *sim_pop(struct sim_world *w);
+void sim_event_free(struct sim_event *ev);
+void sim_forget(struct sim_world *w); /* all but messages */
+void sim_send(struct sim_world *w, uint32_t from, uint32_t to, struct msg *m); /* takes m */
+struct msg *sim_copy_push(const struct msg *m);
+
+/* sim_shells.c, sim_worker.c: one event for one peer */
+void sim_head_event(struct sim_world *w, struct sim_event *ev, struct msg *m);
+void sim_shard_event(struct sim_world *w, uint32_t s, struct sim_event *ev, struct msg *m);
+void sim_worker_event(struct sim_world *w, uint32_t rank, struct sim_event *ev, struct msg *m);
+void sim_worker_start(struct sim_world *w, uint32_t rank);
+void sim_worker_stop(struct sim_world *w, uint32_t rank);
+
+/* sim_model.c: records, keys, gradients: pure functions of the job */
+void sim_plan(struct plan *p, const struct sim_conf *conf);
+void sim_job(struct job *j, const struct sim_conf *conf);
+size_t sim_batch_keys(const struct sim_conf *conf, uint64_t epoch, uint64_t begin, uint64_t end,
+                      uint64_t *out_keys, size_t cap);
+void sim_gradients(const struct sim_conf *conf, struct flight *f);
+/* What table sum must hold after so many epochs: out[key], keys + 1 of them. */
+void sim_expected_sums(const struct sim_conf *conf, uint64_t epochs, int64_t (*out)[2]);
+
+/* sim_check.c: the invariants */
+void sim_check_head(struct sim_world *w);                                /* after each step */
+void sim_check_commit(struct sim_world *w, const struct manifest *m);    /* before it */
+void sim_check_committed(struct sim_world *w, uint64_t k);               /* after it */
+void sim_check_obeyed(struct sim_world *w, uint32_t route, uint64_t e, uint64_t n);
+void sim_check_push(struct sim_world *w, uint32_t s, const struct shard_view *before,
+                    const struct shard_view *after, const struct msg *push);
+void sim_check_order(struct sim_world *w, uint32_t s, const struct shard_view *before,
+                     const struct shard_view *after);
+uint64_t sim_digest(const struct store *store);
+void sim_rows_take(struct sim_rows *r, const struct store *store);
+void sim_rows_release(struct sim_rows *r);
+void sim_history_release(struct sim_history *h);
+/* All rows of cut k (0: the newest), into one store. */
+struct store *sim_load(struct sim_world *w, uint64_t k, struct manifest *out_m);
+
+#endif

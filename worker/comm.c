@@ -1,0 +1,146 @@
+/* comm.c - MPI for the few things it is good at (comm.h).
+ *
+ * Static state: MPI itself is one a process. LeakSanitizer cannot suppress what MPI_Init leaks by name, so
+ * MPI_Init is bracketed, and the leak check is made before MPI_Finalize (cluster.md 11).
+ */
+#include "worker/comm.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <mpi.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/options.h"
+
+#ifdef __SANITIZE_ADDRESS__
+void __lsan_disable(void);
+void __lsan_enable(void);
+int __lsan_do_recoverable_leak_check(void);
+#else
+static void __lsan_disable(void)
+{
+}
+static void __lsan_enable(void)
+{
+}
+static int __lsan_do_recoverable_leak_check(void)
+{
+    return 0;
+}
+#endif
+
+enum { NAP_US = 500, DEADLINE_US = 600000000, CLOSE_US = 10000000, LEAKED = 23 };
+
+static struct {
+    bool mpi;
+    int rank, size;
+} comm = {.size = 1};
+
+enum status comm_open(struct errbuf *err)
+{
+    int got = 0;
+    /* mpirun and srun --mpi=pmix set these; alone, MPI_Init would start a daemon for nothing. */
+    if (option_env("OMPI_COMM_WORLD_SIZE") == NULL && option_env("PMIX_RANK") == NULL)
+        return ST_OK;
+    __lsan_disable();
+    int rc = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &got);
+    __lsan_enable();
+    if (rc != MPI_SUCCESS)
+        return errbuf_set(err, ST_INTERNAL, "MPI_Init failed with code %d", rc);
+    comm.mpi = true;
+    if (got < MPI_THREAD_FUNNELED)
+        return errbuf_set(err, ST_INTERNAL, "this MPI knows no threads");
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(MPI_COMM_WORLD, &comm.rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &comm.size);
+    return ST_OK;
+}
+
+uint32_t comm_rank(void)
+{
+    return (uint32_t)comm.rank;
+}
+
+uint32_t comm_size(void)
+{
+    return (uint32_t)comm.size;
+}
+
+static enum status finish(int rc, MPI_Request *request, const char *what, const atomic_bool *stop,
+                          struct errbuf *err)
+{
+    uint64_t until_us = clock_now_us() + DEADLINE_US;
+    int done = 0;
+    while (rc == MPI_SUCCESS) {
+        rc = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+        if (done)
+            return ST_OK;
+        if (stop != NULL && atomic_load(stop))
+            return errbuf_set(err, ST_REFUSED, "%s was given up: the run ends", what);
+        if (clock_now_us() >= until_us)
+            return errbuf_set(err, ST_TIMEOUT, "%s: some rank did not join in %d s", what,
+                              DEADLINE_US / 1000000);
+        clock_sleep_us(NAP_US);
+    }
+    return errbuf_set(err, ST_INTERNAL, "%s failed with MPI code %d", what, rc);
+}
+
+enum status comm_bcast_u64(uint64_t *v, const atomic_bool *stop, struct errbuf *err)
+{
+    MPI_Request request;
+    if (!comm.mpi)
+        return ST_OK;
+    int rc = MPI_Ibcast(v, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD, &request);
+    return finish(rc, &request, "a broadcast", stop, err);
+}
+
+static enum status sum(void *v, size_t n, MPI_Datatype type, const atomic_bool *stop,
+                       struct errbuf *err)
+{
+    MPI_Request request;
+    assert(n <= INT_MAX);
+    if (!comm.mpi)
+        return ST_OK;
+    bool root = comm.rank == 0;
+    int rc = MPI_Ireduce(root ? MPI_IN_PLACE : v, root ? v : NULL, (int)n, type, MPI_SUM, 0,
+                         MPI_COMM_WORLD, &request);
+    return finish(rc, &request, "a sum over the workers", stop, err);
+}
+
+enum status comm_sum_u64(uint64_t *v, size_t n, const atomic_bool *stop, struct errbuf *err)
+{
+    return sum(v, n, MPI_UINT64_T, stop, err);
+}
+
+enum status comm_sum_f64(double *v, size_t n, const atomic_bool *stop, struct errbuf *err)
+{
+    return sum(v, n, MPI_DOUBLE, stop, err);
+}
+
+static void *watchdog(void *arg)
+{
+    int code = *(int *)arg;
+    clock_sleep_us(CLOSE_US);
+    log_warn("MPI_Finalize takes too long (another rank died?): exit %d", code);
+    _exit(code);
+}
+
+int comm_close(int code)
+{
+    static int exit_code;
+    pthread_t dog;
+    if (!comm.mpi)
+        return code;
+    int leaked = __lsan_do_recoverable_leak_check();
+    exit_code = leaked != 0 && code == 0 ? LEAKED : code;
+    if (pthread_create(&dog, NULL, watchdog, &exit_code) == 0)
+        pthread_detach(dog);
+    MPI_Finalize();
+    return exit_code;
+}

@@ -1,0 +1,32 @@
+/* comm.h - what workers use MPI for: ranks, one broadcast, sums; the only door to mpi.h.
+ *
+ * A rank that waits inside MPI burns a core (cluster.md 12), so every collective here is non-blocking: test,
+ * sleep a little, test. Every wait ends: with its deadline, or when *stop becomes true. After one that did
+ * not complete nothing but comm_close may be called.
+ *
+ * Not under mpirun there is one rank, and MPI is never touched. Main thread only.
+ */
+#ifndef PENSTOCK_WORKER_COMM_H
+#define PENSTOCK_WORKER_COMM_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/errbuf.h"
+
+MUST_CHECK enum status comm_open(struct errbuf *err);
+uint32_t comm_rank(void);
+uint32_t comm_size(void);
+/* The value of rank 0 on all. stop: borrowed, may be NULL. */
+MUST_CHECK enum status comm_bcast_u64(uint64_t *v, const atomic_bool *stop, struct errbuf *err);
+/* In place: rank 0 gets the sums over all ranks, the others keep their own. */
+MUST_CHECK enum status comm_sum_u64(uint64_t *v, size_t n, const atomic_bool *stop,
+                                    struct errbuf *err);
+MUST_CHECK enum status comm_sum_f64(double *v, size_t n, const atomic_bool *stop,
+                                    struct errbuf *err);
+/* MPI_Finalize, with a watchdog that ends the process with `code` after 10 s. Returns the code to end with
+ * (23 instead of 0 where LeakSanitizer found leaks of ours). */
+int comm_close(int code);
+
+#endif

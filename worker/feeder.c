@@ -1,0 +1,145 @@
+/* feeder.c - cut leases into batches and fill them, ahead of the arithmetic (feeder.h).
+ *
+ * A lease is a range [begin, end) of the epoch's order. Position i of epoch E is record
+ * rng_permute(rng_mix(seed, E), rows, i) where train.shuffle is on, else i: a function of the seed, so any
+ * worker, at any time, reads the same. A batch never crosses the end of a lease, for a push names one
+ * range of one split. An evaluation is a lease of this rank's share of the valid part, in file order.
+ */
+#include "worker/feeder.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/base/rng.h"
+#include "common/base/thread.h"
+
+enum { WAIT_US = 100000 };
+
+struct feeder {
+    /* -- set once in start -- */
+    struct pipeline *p; /* borrowed */
+    struct dataset *train, *valid;
+    struct thread thread;
+    size_t batch;
+    /* -- feeder thread only -- */
+    uint64_t *rows; /* (batch) record numbers */
+    /* the task under way */
+    struct task task;
+    uint64_t at, end;
+};
+
+/* Begin the next task, if there is one. */
+static void take_task(struct feeder *f)
+{
+    void *item = NULL;
+    if (queue_pop(f->p->tasks, &item, WAIT_US) != ST_OK)
+        return;
+    f->task = *(struct task *)item;
+    free(item);
+    bool lease = f->task.kind == TASK_LEASE;
+    f->at = lease ? f->task.lease.begin : f->p->share_begin;
+    f->end = lease ? f->task.lease.end : f->p->share_end;
+    if (lease && (f->at > f->end || f->end > f->p->train_rows)) {
+        pipeline_fault(f->p, "a lease of records [%" PRIu64 ", %" PRIu64 ") of %" PRIu64, f->at,
+                       f->end, f->p->train_rows);
+        f->at = f->end = 0;
+    }
+}
+
+static void name_rows(struct feeder *f, size_t n)
+{
+    const struct job *job = &f->p->run->job;
+    bool shuffle = f->task.kind == TASK_LEASE && job->train.shuffle;
+    uint64_t key = rng_mix(job->train.seed, f->task.lease.epoch);
+    for (size_t i = 0; i < n; i++)
+        f->rows[i] = shuffle ? rng_permute(key, f->p->train_rows, f->at + i) : f->at + i;
+}
+
+/* false: the batch can't be read; told. */
+static bool fill(struct feeder *f, struct work *w)
+{
+    struct errbuf err = ERRBUF_INIT;
+    bool lease = f->task.kind == TASK_LEASE;
+    size_t left = (size_t)(f->end - f->at), n = left < f->batch ? left : f->batch;
+    name_rows(f, n);
+    if (dataset_batch(lease ? f->train : f->valid, f->rows, n, &w->batch, &err) != ST_OK) {
+        pipeline_fault(f->p, "%s", err.text);
+        return false;
+    }
+    w->kind = lease ? WORK_TRAIN : WORK_EVAL;
+    w->generation = f->task.generation;
+    w->computed = false;
+    struct flight *fl = &w->flight;
+    flight_reserve(fl, &f->p->run->plan, w->batch.unique);
+    fl->eval = !lease;
+    fl->epoch = f->task.lease.epoch;
+    fl->split = f->task.lease.split;
+    fl->begin = f->at;
+    fl->end = f->at + n;
+    fl->keys = w->batch.keys;
+    fl->unique = w->batch.unique;
+    f->at += n;
+    return true;
+}
+
+static void *run(void *arg)
+{
+    struct feeder *f = arg;
+    struct pipeline *p = f->p;
+    while (!atomic_load(&p->ended)) {
+        void *w = NULL;
+        if (f->at == f->end || !pipeline_valid(p, f->task.generation)) {
+            f->at = f->end;
+            take_task(f); /* waits a little when there is none */
+            continue;
+        }
+        if (queue_pop(p->idle, &w, WAIT_US) != ST_OK)
+            continue;
+        if (fill(f, w)) {
+            pipeline_pass(p, p->filled, w);
+            wake_signal(&p->io_wake);
+        } else {
+            pipeline_pass(p, p->idle, w);
+            f->at = f->end;
+        }
+    }
+    return NULL;
+}
+
+enum status feeder_start(struct pipeline *p, struct dataset *train, struct dataset *valid,
+                         struct feeder **out, struct errbuf *err)
+{
+    struct feeder *f = mem_zalloc(sizeof(*f));
+    f->p = p;
+    f->train = train;
+    f->valid = valid;
+    f->batch = (size_t)p->run->job.train.batch;
+    f->rows = mem_array(f->batch, sizeof(*f->rows));
+    enum status st = thread_start(&f->thread, "feeder", run, f, err);
+    if (st != ST_OK) {
+        feeder_stop(f);
+        return st;
+    }
+    *out = f;
+    return ST_OK;
+}
+
+void feeder_stop(struct feeder *f)
+{
+    if (f == NULL)
+        return;
+    thread_stop(&f->thread);
+    dataset_close(f->train);
+    if (f->valid != NULL)
+        dataset_close(f->valid);
+    free(f->rows);
+    free(f);
+}
+
+void feeder_source(const struct feeder *f, uint64_t record, const char **out_path,
+                   uint64_t *out_offset)
+{
+    dataset_source(f->train, record, out_path, out_offset);
+}

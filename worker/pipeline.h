@@ -1,0 +1,102 @@
+/* pipeline.h - where a worker's batches go round: feeder -> io -> compute -> io -> feeder.
+ *
+ *                      tasks                     filled               ready
+ *   io (client core) --------> feeder (dataset) --------> io (pull) --------> compute (model)
+ *        ^                        ^                      ^                        |
+ *        |                        +------- idle ---------+-- push, acks           |
+ *        +---------------------------- computed ----------------------------------+
+ *
+ * A work is one batch with its flight. There is a fixed number of them, so every queue has room for all and
+ * a push never waits; who has none waits for `idle`, and that is the pipeline's bound. Whoever popped a work
+ * owns it until it pushes it on.
+ *
+ * Reset: a new incarnation makes all work void. The io thread raises `generation`; each thread passes
+ * works and tasks of an older one on without touching them, and the io thread lets them come home.
+ */
+#ifndef PENSTOCK_WORKER_PIPELINE_H
+#define PENSTOCK_WORKER_PIPELINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/queue.h"
+#include "common/data/dataset.h"
+#include "common/net/run_dir.h"
+#include "common/net/wake.h"
+#include "worker/client_step.h"
+#include "worker/flight.h"
+
+enum work_kind {
+    WORK_TRAIN,
+    WORK_EVAL,    /* rows of the valid part, to be scored */
+    WORK_EVALUATE /* no batch: an evaluation begins (ready), or its result (computed) */
+};
+
+struct work {
+    enum work_kind kind;
+    uint64_t generation; /* when it was filled */
+    struct flight flight;
+    struct batch batch;
+    bool computed; /* gradients are there */
+    /* -- WORK_EVALUATE -- */
+    uint64_t evaluate;
+    struct client_result result;
+};
+
+enum task_kind { TASK_LEASE, TASK_EVALUATE };
+
+struct task {
+    enum task_kind kind;
+    uint64_t generation;
+    struct msg_lease lease;
+};
+
+/* What STATE tells people about the epoch so far. */
+struct totals {
+    uint64_t epoch, loss_count;
+    double loss_sum, auc;
+};
+
+struct pipeline {
+    /* -- set once in open -- */
+    const struct run_dir *run; /* borrowed */
+    uint32_t rank, size;
+    uint64_t train_rows, valid_rows;
+    uint64_t share_begin, share_end; /* this rank's records of the valid part */
+    struct work *work;               /* (works) owned */
+    size_t works;
+    struct queue *tasks;                            /* of struct task, owned by whoever pops */
+    struct queue *idle, *filled, *ready, *computed; /* of struct work */
+    struct wake io_wake; /* something for the io thread is in filled or computed */
+    pthread_mutex_t lock;
+    /* -- under lock -- */
+    struct totals totals;
+    char fault[WHY_MAX]; /* why this worker can't go on; "" = it can */
+    /* -- io thread writes, all read -- */
+    _Atomic uint64_t generation;
+    /* -- io thread writes once, before `ended` -- */
+    int exit_code;
+    char exit_text[WHY_MAX];
+    atomic_bool ended; /* everybody: stop */
+};
+
+/* train: to size the batches by; borrowed for the call. valid_rows 0: nothing to evaluate. */
+void pipeline_open(struct pipeline *p, const struct run_dir *run, uint32_t rank, uint32_t size,
+                   const struct dataset *train, uint64_t valid_rows);
+MUST_CHECK enum status pipeline_wake_open(struct pipeline *p, struct errbuf *err);
+void pipeline_close(struct pipeline *p); /* all threads have ended */
+
+/* By the io thread: end everything, with this code. */
+void pipeline_end(struct pipeline *p, int code, const char *text);
+/* Any thread: this worker can't go on; the first word stands. */
+void pipeline_fault(struct pipeline *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Pass a work on to queue q (never full); frees a token of evaluation after the end. */
+void pipeline_pass(struct pipeline *p, struct queue *q, struct work *w);
+/* The work's generation is the current one. */
+bool pipeline_valid(const struct pipeline *p, uint64_t generation);
+void pipeline_tell_totals(struct pipeline *p, const struct totals *t);
+void pipeline_totals(struct pipeline *p, struct totals *out);
+
+#endif

@@ -1,0 +1,284 @@
+/* trainer.c - compute what is ready: a training step, a score, the end of an evaluation (trainer.h).
+ *
+ * The only thread that touches the model and MPI. First in, first out, so pushes start in log order.
+ *
+ * An evaluation: the token of it comes before its batches; when this rank's share is scored (at once, if it
+ * is empty) the ranks add up, which is a collective: no rank may leave it out. If a reset voids the
+ * evaluation before this rank's share is done, this rank does not join; in this release a reset ends the
+ * run, so no other rank waits in vain for longer than that.
+ *
+ * A loss that is no number is said with the record it came from, and pushed all the same: the shards refuse
+ * the rows, count them and say so to the head.
+ */
+#include "worker/trainer.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "worker/evaluate.h"
+
+enum {
+    WAIT_US = 100000,
+    WAIT_STALE_US = 2000, /* nothing to do for so long: time for the AUC so far */
+    AUC_PART = 20,        /* at most one part in so many of the time goes into it */
+    BAD_LINES_MAX = 10
+};
+
+struct trainer {
+    struct pipeline *p; /* borrowed, as the next two */
+    struct model *model;
+    const struct feeder *feeder;
+    float *logits; /* (batch) */
+    /* the epoch so far */
+    struct totals totals;
+    struct auc auc;
+    uint64_t auc_us, auc_cost_us; /* when it was last worked out, and how long that took */
+    bool auc_stale;
+    unsigned bad_lines;
+    /* the evaluation under way */
+    struct work *token; /* owned; NULL: none */
+    struct evaluate evaluate;
+};
+
+static void set_input(const struct work *w, struct model_input *in)
+{
+    const struct batch *b = &w->batch;
+    *in = (struct model_input){.n = b->n,
+                               .unique = b->unique,
+                               .offsets = b->offsets,
+                               .index = b->index,
+                               .weight = b->weight,
+                               .floats = b->floats_used > 0 ? b->floats : NULL,
+                               .labels = b->labels,
+                               .record = b->record,
+                               .epoch = w->flight.epoch};
+}
+
+static void set_params(const struct flight *f, struct model_params *p)
+{
+    for (size_t t = 0; t < PLAN_TABLES_MAX; t++)
+        p->rows[t] = f->rows[t];
+    p->dense = f->dense;
+    p->stat = f->stat;
+}
+
+/* -- gradients -- */
+
+static double square_sum(const float *g, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)g[i] * (double)g[i];
+    return sum;
+}
+
+static void scale(float *g, size_t n, float by)
+{
+    for (size_t i = 0; i < n; i++)
+        g[i] *= by;
+}
+
+/* Gradients of plan table t in a flight; NULL for the stat table, which has none. */
+static float *gradient(const struct flight *f, const struct plan_table *t, size_t i, size_t *out_n)
+{
+    switch (t->kind) {
+    case PLAN_SPARSE: *out_n = f->unique * t->dim; return f->grad_rows[i];
+    case PLAN_DENSE: *out_n = (size_t)t->blocks * DENSE_BLOCK; return f->grad_dense;
+    case PLAN_STAT: break;
+    }
+    return NULL;
+}
+
+/* Global norm of the push's gradient at most train.clip. A norm that is no number clips nothing. */
+static void clip(const struct plan *plan, const struct flight *f, double most)
+{
+    double sum = 0;
+    size_t n = 0;
+    for (size_t t = 0; t < plan->tables_used; t++) {
+        const float *g = gradient(f, &plan->tables[t], t, &n);
+        if (g != NULL)
+            sum += square_sum(g, n);
+    }
+    double norm = sqrt(sum);
+    if (!(norm > most))
+        return;
+    for (size_t t = 0; t < plan->tables_used; t++) {
+        float *g = gradient(f, &plan->tables[t], t, &n);
+        if (g != NULL)
+            scale(g, n, (float)(most / norm));
+    }
+}
+
+/* -- training -- */
+
+static void say_bad_loss(struct trainer *r, const struct work *w, double loss)
+{
+    const char *path = "?";
+    uint64_t offset = 0, record = w->batch.record[0];
+    if (++r->bad_lines > BAD_LINES_MAX)
+        return;
+    for (size_t i = 0; i < w->batch.n; i++) {
+        if (!isfinite(r->logits[i])) {
+            record = w->batch.record[i];
+            break;
+        }
+    }
+    feeder_source(r->feeder, record, &path, &offset);
+    log_warn("loss %g in records [%" PRIu64 ", %" PRIu64 ") of epoch %" PRIu64
+             ", first at %s byte %" PRIu64 " (record %" PRIu64 ")%s",
+             loss, w->flight.begin, w->flight.end, w->flight.epoch, path, offset, record,
+             r->bad_lines == BAD_LINES_MAX ? "; no more of these are said" : "");
+}
+
+static void tell_totals(struct trainer *r, bool with_auc)
+{
+    if (with_auc && r->auc_stale) {
+        uint64_t begin_us = clock_now_us();
+        r->totals.auc = auc_value(&r->auc).auc;
+        r->auc_stale = false;
+        r->auc_us = clock_now_us();
+        r->auc_cost_us = r->auc_us - begin_us;
+    }
+    pipeline_tell_totals(r->p, &r->totals);
+}
+
+static void count(struct trainer *r, const struct work *w, double loss)
+{
+    if (w->flight.epoch != r->totals.epoch) {
+        r->totals = (struct totals){.epoch = w->flight.epoch};
+        auc_reset(&r->auc);
+    }
+    r->totals.loss_count += w->batch.n;
+    r->totals.loss_sum += loss;
+    auc_add(&r->auc, r->logits, w->batch.labels, w->batch.n);
+    r->auc_stale = true;
+    /* The value walks two million bins: now and then, at the log's end, and when there is nothing to do. */
+    tell_totals(r, w->flight.end == r->p->train_rows ||
+                       clock_now_us() >= r->auc_us + AUC_PART * r->auc_cost_us);
+}
+
+static void train(struct trainer *r, struct work *w)
+{
+    const struct run_dir *run = r->p->run;
+    struct flight *f = &w->flight;
+    struct model_input in;
+    struct model_params params;
+    struct model_grads grads;
+    double loss = 0;
+    set_input(w, &in);
+    set_params(f, &params);
+    for (size_t t = 0; t < PLAN_TABLES_MAX; t++)
+        grads.rows[t] = f->grad_rows[t];
+    grads.dense = f->grad_dense;
+    grads.stat = f->grad_stat;
+    model_step(r->model, &in, &params, &grads, r->logits, &loss);
+    if (run->job.train.clip > 0)
+        clip(&run->plan, f, run->job.train.clip);
+    w->computed = true;
+    if (!isfinite(loss))
+        say_bad_loss(r, w, loss);
+    count(r, w, loss);
+}
+
+/* -- evaluation -- */
+
+static void drop_token(struct trainer *r)
+{
+    free(r->token);
+    r->token = NULL;
+}
+
+/* If this rank's share is done: add up, and give the token back with the result. */
+static void finish_evaluation(struct trainer *r)
+{
+    struct errbuf err = ERRBUF_INIT;
+    struct evaluate_result sum;
+    struct pipeline *p = r->p;
+    if (r->token == NULL || r->evaluate.logloss.count < p->share_end - p->share_begin)
+        return;
+    enum status st = evaluate_finish(&r->evaluate, &p->ended, &sum, &err);
+    if (st != ST_OK) {
+        if (!atomic_load(&p->ended))
+            pipeline_fault(p, "evaluation: %s", err.text);
+        drop_token(r);
+        return;
+    }
+    r->token->result = (struct client_result){.auc = sum.auc,
+                                              .auc_bound = sum.auc_bound,
+                                              .logloss = sum.logloss,
+                                              .accuracy = sum.accuracy,
+                                              .count = sum.count};
+    pipeline_pass(p, p->computed, r->token);
+    r->token = NULL;
+    wake_signal(&p->io_wake);
+}
+
+static void begin_evaluation(struct trainer *r, struct work *token)
+{
+    drop_token(r);
+    r->token = token;
+    evaluate_reset(&r->evaluate);
+    tell_totals(r, true); /* the epoch is over: its AUC is final */
+    finish_evaluation(r);
+}
+
+static void score(struct trainer *r, struct work *w)
+{
+    struct model_input in;
+    struct model_params params;
+    if (r->token == NULL || w->generation != r->token->generation)
+        return;
+    set_input(w, &in);
+    set_params(&w->flight, &params);
+    model_score(r->model, &in, &params, r->logits);
+    evaluate_add(&r->evaluate, r->logits, w->batch.labels, w->batch.n);
+}
+
+/* -- the loop -- */
+
+static void handle(struct trainer *r, struct work *w)
+{
+    struct pipeline *p = r->p;
+    bool valid = pipeline_valid(p, w->generation);
+    if (w->kind == WORK_EVALUATE) {
+        if (valid)
+            begin_evaluation(r, w);
+        else
+            free(w);
+    } else {
+        bool eval = w->kind == WORK_EVAL;
+        if (valid && eval)
+            score(r, w);
+        else if (valid)
+            train(r, w);
+        pipeline_pass(p, p->computed, w); /* w is the io thread's now */
+        wake_signal(&p->io_wake);
+        if (eval)
+            finish_evaluation(r);
+    }
+}
+
+void trainer_run(struct pipeline *p, struct model *model, const struct feeder *feeder)
+{
+    struct trainer r = {.p = p, .model = model, .feeder = feeder};
+    r.logits = mem_array((size_t)p->run->job.train.batch, sizeof(*r.logits));
+    auc_init(&r.auc);
+    evaluate_init(&r.evaluate);
+    while (!atomic_load(&p->ended)) {
+        void *w = NULL;
+        enum status st = queue_pop(p->ready, &w, r.auc_stale ? WAIT_STALE_US : WAIT_US);
+        if (st == ST_OK)
+            handle(&r, w);
+        else if (st == ST_TIMEOUT && r.auc_stale)
+            tell_totals(&r, true);
+    }
+    drop_token(&r);
+    evaluate_release(&r.evaluate);
+    auc_release(&r.auc);
+    free(r.logits);
+}
