@@ -17,14 +17,14 @@ say() { echo "  $*"; }
 
 # check NAME command...: passes when the command does.
 check() {
-    name=$1
+    check_name=$1
     shift
     if "$@" >"$WORK/check.log" 2>&1; then
         passed=$((passed + 1))
-        say "ok      $name"
+        say "ok      $check_name"
     else
         failed=$((failed + 1))
-        say "FAILED  $name: $*"
+        say "FAILED  $check_name: $*"
         tail -n 40 "$WORK/check.log"
     fi
 }

@@ -88,7 +88,7 @@ void sim_forget(struct sim_world *w)
     memcpy(old, w->heap, used * sizeof(struct sim_event *));
     w->heap_used = 0;
     for (size_t i = 0; i < used; i++) {
-        if (old[i]->kind == SIM_MSG)
+        if (old[i]->kind == SIM_MSG && old[i]->e != 0)
             push(w, old[i]);
         else
             sim_event_free(old[i]);
@@ -127,6 +127,7 @@ static void carry(struct sim_world *w, uint32_t from, uint32_t to, const struct 
 {
     struct sim_event *ev = sim_after(w, delay(w), SIM_MSG, to);
     ev->from = from;
+    ev->e = m->e;
     codec_encode(m, &ev->env);
     ev->frames = m->frames;
     for (uint32_t i = 0; i < m->frames; i++)

@@ -72,6 +72,7 @@ struct sim_event {
     enum sim_kind kind;
     uint32_t to, from;
     uint64_t life;            /* of the receiver; SIM_MSG may outlive it */
+    uint64_t e;               /* of a message */
     /* -- SIM_MSG -- */
     struct buffer env;
     struct frame frame[MSG_FRAMES_MAX];
@@ -197,7 +198,9 @@ bool sim_chance(struct sim_world *w, double p);
 struct sim_event *sim_after(struct sim_world *w, uint64_t in_us, enum sim_kind kind, uint32_t to);
 struct sim_event *sim_pop(struct sim_world *w);
 void sim_event_free(struct sim_event *ev);
-void sim_forget(struct sim_world *w); /* all but messages */
+/* All but messages of an incarnation. A process that had none yet spoke to a head that is dead now: what it
+ * sent cannot reach another head's socket. */
+void sim_forget(struct sim_world *w);
 void sim_send(struct sim_world *w, uint32_t from, uint32_t to, struct msg *m); /* takes m */
 struct msg *sim_copy_push(const struct msg *m);
 
