@@ -161,14 +161,20 @@ setup:
 	$(if $(filter no,$(SETUP)),@true,@launch/setup.sh)
 
 demo: all
-	$(BUILD)/bin/penstock train launch/jobs/shop.yaml --servers 2 --workers 2 --out $(BUILD)/demo --force
+	$(BUILD)/bin/penstock data synth shop --users 2k --items 1k --events 200k --seed 1 --out $(BUILD)/demo/shop
+	$(BUILD)/bin/penstock train launch/jobs/shop.yaml --set data.root=$(abspath $(BUILD)/demo/shop) \
+	    --servers 2 --shards 4 --workers 2 --out $(BUILD)/demo/run --force
+	$(BUILD)/bin/penstock snap list $(BUILD)/demo/run
+	@sed -n '/"test"/,$$s/ *"auc": *\([0-9.]*\).*/nobody can do better than test AUC \1: the true probabilities reach it/p' \
+	    $(BUILD)/demo/shop/truth.json
 
 clean:
 	rm -rf $(BUILD)
 
 # ---- objects and archives -----------------------------------------------------------------------
 
-# Two flavours of the same sources: $(BUILD)/obj for everything, $(BUILD)/fuzz for libFuzzer (clang).
+# Three flavours of the same sources: $(BUILD)/obj for everything, $(BUILD)/fuzz for libFuzzer (clang), and
+# $(BUILD)/sim for the two rooms of the cores, in which tests/sim can plant bugs (common/wire/sim_bug.h).
 FUZZ_COMPILE = $(CLANG) $(STD) -O1 -g -fno-omit-frame-pointer -Wall -fsanitize=fuzzer-no-link,address,undefined \
                -fno-sanitize-recover=undefined -DPENSTOCK_FUZZ
 
@@ -188,6 +194,11 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags | setup
 	@mkdir -p $(@D)
 	$(call say,cc,$<)
 	$(Q)$(COMPILE) $(DOOR) -MMD -MP -c $< -o $@
+
+$(BUILD)/sim/obj/%.o: %.c $(BUILD)/flags | setup
+	@mkdir -p $(@D)
+	$(call say,cc,$< (planted bugs))
+	$(Q)$(COMPILE) -DPENSTOCK_SIM_BUGS $(DOOR) -MMD -MP -c $< -o $@
 
 $(BUILD)/fuzz/obj/%.o: %.c $(BUILD)/fuzz/flags | setup
 	@mkdir -p $(@D)
@@ -221,14 +232,17 @@ $$(BUILD)/$(2)lib/lib$(1).a: $$(OBJ_$(1)_$(2)) $$(BUILD)/$(2)lib/$(1).list
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$r,obj/)))
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$r,fuzz/obj/)))
+SIM_ROOMS := worker train
+$(foreach r,$(SIM_ROOMS),$(eval $(call room_rules,$r,sim/obj/)))
 
 # The doors: these sources alone see these headers.
 wire_objects = $(filter-out $(BUILD)/%/gen/%,$(OBJ_wire_obj/) $(OBJ_wire_fuzz/obj/))
 $(wire_objects): $(PB_H)
 $(wire_objects): private DOOR = -isystem $(GEN)
-$(BUILD)/obj/worker/comm.o: private DOOR = $(MPI_CFLAGS)
+$(BUILD)/obj/worker/comm.o $(BUILD)/sim/obj/worker/comm.o: private DOOR = $(MPI_CFLAGS)
 
 archives = $(1:%=$(BUILD)/obj/lib/lib%.a)
+sim_archives = $(SIM_ROOMS:%=$(BUILD)/sim/obj/lib/lib%.a) $(call archives,$(filter-out $(SIM_ROOMS),$(ROOMS_sim)))
 
 # $(call link,objects,rooms,outside libraries)
 define link
@@ -278,8 +292,8 @@ $(UNIT:%=$(BUILD)/tests/unit/%): $(BUILD)/tests/unit/%: \
 	$(call link,$(call unit_parts,$*),$(ROOMS_$(call room_of,$*)),-lcmocka $(call outs,$(call room_of,$*)) $(LINK_$*))
 
 $(SIM:%=$(BUILD)/tests/sim/%): $(BUILD)/tests/sim/%: \
-    $$(call sim_parts,$$*) $$(call archives,$$(ROOMS_sim)) $(BUILD)/flags
-	$(call link,$(call sim_parts,$*),$(ROOMS_sim),-lcmocka $(call outs,sim) $(LINK_$*))
+    $$(call sim_parts,$$*) $$(sim_archives) $(BUILD)/flags
+	$(call link,$(call sim_parts,$*) $(sim_archives),,-lcmocka $(call outs,sim) $(LINK_$*))
 
 $(BENCH:%=$(BUILD)/tests/bench/%): $(BUILD)/tests/bench/%: \
     $$(call bench_parts,$$*) $$(call archives,$$(ROOMS_$$(call bench_room,$$*))) $(BUILD)/flags
@@ -364,4 +378,4 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,penstock penstock-ps penstock-worker)
 	rm -rf $(DESTDIR)$(PREFIX)/share/penstock $(DESTDIR)$(PREFIX)/share/doc/penstock
 
--include $(shell find $(BUILD)/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/sim/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)

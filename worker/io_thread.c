@@ -16,12 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "common/base/thread.h"
 #include "common/net/head_link.h"
+#include "common/net/listen_clock.h"
 
 enum { POOL_BYTES_MAX = 256 << 20, LEASES_AT_ONCE = 2, ORDERS_A_TURN = 16, ANSWERS_A_TURN = 64 };
 
@@ -35,6 +35,7 @@ struct io_thread {
     uint64_t tick_every_us;
     /* -- io thread only -- */
     struct client *core;
+    struct listen_clock clock;
     struct head_link head;
     struct endpoint **shard; /* (shards) owned */
     uint32_t shards;
@@ -148,8 +149,9 @@ static void take_filled(struct io_thread *t)
             pipeline_pass(t->p, t->p->idle, w);
             continue;
         }
-        step(t, &(struct client_event){
-                    .kind = CLIENT_BATCH, .now_us = clock_now_us(), .flight = &w->flight});
+        step(t, &(struct client_event){.kind = CLIENT_BATCH,
+                                       .now_us = listen_clock_now(&t->clock),
+                                       .flight = &w->flight});
     }
 }
 
@@ -158,7 +160,7 @@ static void take_computed(struct io_thread *t)
     void *item = NULL;
     while (queue_pop(t->p->computed, &item, 0) == ST_OK) {
         struct work *w = item;
-        struct client_event ev = {.now_us = clock_now_us()};
+        struct client_event ev = {.now_us = listen_clock_now(&t->clock)};
         if (w->kind == WORK_EVALUATE) {
             ev.kind = CLIENT_EVALUATED;
             ev.evaluate = w->evaluate;
@@ -179,16 +181,18 @@ static void take_messages(struct io_thread *t)
     struct msg *m = NULL;
     uint64_t route = 0;
     for (unsigned i = 0; i < ORDERS_A_TURN; i++) {
-        m = head_link_recv(&t->head, clock_now_us());
+        m = head_link_recv(&t->head, listen_clock_now(&t->clock));
         if (m == NULL)
             break;
-        step(t, &(struct client_event){.kind = CLIENT_MSG, .now_us = clock_now_us(), .msg = m});
+        step(t, &(struct client_event){
+                    .kind = CLIENT_MSG, .now_us = listen_clock_now(&t->clock), .msg = m});
     }
     for (uint32_t s = 0; s < t->shards; s++) {
         for (unsigned i = 0; i < ANSWERS_A_TURN && t->shard[s] != NULL; i++) {
             if (endpoint_recv(t->shard[s], &m, &route) != ST_OK)
                 break;
-            step(t, &(struct client_event){.kind = CLIENT_MSG, .now_us = clock_now_us(), .msg = m});
+            step(t, &(struct client_event){
+                        .kind = CLIENT_MSG, .now_us = listen_clock_now(&t->clock), .msg = m});
         }
     }
 }
@@ -202,7 +206,8 @@ static void tell_fault(struct io_thread *t)
     if (fault[0] == 0 || t->fault_told)
         return;
     t->fault_told = true;
-    step(t, &(struct client_event){.kind = CLIENT_FAULT, .now_us = clock_now_us(), .fault = fault});
+    step(t, &(struct client_event){
+                .kind = CLIENT_FAULT, .now_us = listen_clock_now(&t->clock), .fault = fault});
 }
 
 /* Each turn, not each tick: the STATE that says "idle" goes out at once and ends the epoch. */
@@ -228,7 +233,7 @@ static void tick(struct io_thread *t, uint64_t now_us)
 
 static void wait(struct io_thread *t)
 {
-    uint64_t now_us = clock_now_us();
+    uint64_t now_us = listen_clock_now(&t->clock);
     endpoint_set_clear(t->set);
     size_t fd = endpoint_set_add_fd(t->set, t->p->io_wake.fd);
     if (t->head.ep != NULL)
@@ -252,6 +257,7 @@ static void say_end(const struct io_thread *t)
 static void *run(void *arg)
 {
     struct io_thread *t = arg;
+    listen_clock_init(&t->clock, t->tick_every_us);
     while (!atomic_load(&t->p->ended)) {
         wait(t);
         refresh_totals(t);
@@ -259,7 +265,7 @@ static void *run(void *arg)
         take_computed(t);
         take_messages(t);
         tell_fault(t);
-        tick(t, clock_now_us());
+        tick(t, listen_clock_now(&t->clock));
     }
     say_end(t);
     return NULL;

@@ -76,23 +76,6 @@ void batch_release(struct batch *b)
     memset(b, 0, sizeof *b);
 }
 
-enum status dataset_locate(struct dataset *d, uint64_t r, const struct cache_block **out,
-                           size_t *out_i, struct errbuf *err)
-{
-    if (r >= d->header.rows)
-        return errbuf_set(err, ST_NOT_FOUND, "%s: record %llu of %llu", d->path,
-                          (unsigned long long)r, (unsigned long long)d->header.rows);
-    size_t k = dataset_block_of(d, r);
-    if (!d->checked[k]) {
-        enum status st = dataset_check_block(d, k, err);
-        if (st != ST_OK)
-            return st;
-    }
-    *out = &d->block[k];
-    *out_i = (size_t)(r - d->tail.entry[k].first_row);
-    return ST_OK;
-}
-
 /* Twice the slots; the keys found so far move. */
 static void grow_seen(struct batch *b)
 {

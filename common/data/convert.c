@@ -181,7 +181,7 @@ static bool reusable(struct convert *c)
 {
     struct cache_header h[PARTS], *first = NULL;
     bool have[PARTS];
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, lines = 0, bad = 0;
     for (int p = 0; p < PARTS; p++) {
         have[p] = peek(c, (enum part)p, &h[p]);
         if (have[p] && first == NULL)
@@ -195,7 +195,12 @@ static bool reusable(struct convert *c)
         if (have[p] && h[p].stamp != first->stamp)
             return false;
         bytes += have[p] ? h[p].tail_offset + h[p].tail_bytes : 0;
+        lines += first->counts.lines[p];
+        bad += first->counts.bad[p];
     }
+    /* A stricter bad_max than then: read again, to say what is bad. */
+    if ((double)bad > c->job->data.bad_max * (double)lines)
+        return false;
     if (!encoder_is(c, first->encoder_hash))
         return false;
     take_counts(c, first);

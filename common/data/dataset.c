@@ -157,6 +157,23 @@ enum status dataset_check_block(struct dataset *d, size_t b, struct errbuf *err)
     return ST_OK;
 }
 
+enum status dataset_locate(struct dataset *d, uint64_t r, const struct cache_block **out,
+                           size_t *out_i, struct errbuf *err)
+{
+    if (r >= d->header.rows)
+        return errbuf_set(err, ST_NOT_FOUND, "%s: record %llu of %llu", d->path,
+                          (unsigned long long)r, (unsigned long long)d->header.rows);
+    size_t k = dataset_block_of(d, r);
+    if (!d->checked[k]) {
+        enum status st = dataset_check_block(d, k, err);
+        if (st != ST_OK)
+            return st;
+    }
+    *out = &d->block[k];
+    *out_i = (size_t)(r - d->tail.entry[k].first_row);
+    return ST_OK;
+}
+
 void dataset_source(const struct dataset *d, uint64_t r, const char **out_path,
                     uint64_t *out_offset)
 {

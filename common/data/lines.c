@@ -13,7 +13,7 @@
 #include "common/base/mem.h"
 #include "common/base/stream.h"
 
-#define CHUNK  ((size_t)256 << 10)
+#define CHUNK  (LINE_BYTES_MAX / 4)
 #define WINDOW (LINE_BYTES_MAX + 2 + CHUNK)
 
 struct lines {

@@ -42,8 +42,8 @@ struct schema {
     size_t label, time, item; /* indices in field or SCHEMA_NONE */
     char **vocab;             /* names; owned */
     size_t vocabs_used;
-    char **missing; /* cells that mean missing; owned */
-    size_t *missing_n;          /* their lengths; owned */
+    char **missing;    /* cells that mean missing; owned */
+    size_t *missing_n; /* their lengths; owned */
     size_t missing_used;
     size_t missing_max; /* length of the longest */
     double label_above;

@@ -28,7 +28,7 @@ static void check_leases(const struct head *h)
 /* Interval arithmetic: at most one cut is taken and unresolved, and numbers only grow. */
 void head_check(const struct head *h)
 {
-    if (h->phase == HEAD_FENCING || h->phase == HEAD_ENDED)
+    if (h->phase == HEAD_FENCING || h->phase >= HEAD_STOPPING)
         return;
     bool unresolved = h->phase == HEAD_TAKE || h->cut.write != WRITE_NONE;
     assert(h->open > h->resolved && h->resolved >= h->complete);

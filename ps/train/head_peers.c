@@ -1,9 +1,9 @@
 /* head_peers.c - who is there: STATE comes in, fresh boots become members, silence becomes a death.
  *
  *   STATE of             e      head gathers          members are named, world is named
- *   a shard, fresh       0      becomes a member      its own boot: alive; another boot: ends the run
+ *   a shard, fresh       0      becomes a member      its own boot: alive; another boot: `stranger` decides
  *   a shard, member      ours   -                     read
- *   a worker, fresh      0      candidate world       its own boot: alive; another world or boot: ends the run
+ *   a worker, fresh      0      candidate world       its own boot: alive; another world or boot: as above
  *   a worker, member     ours   -                     read
  *   anyone, older e      < e    told the order, which does not name it: it exits
  *
@@ -57,6 +57,23 @@ static void candidate(struct head *h, uint64_t route, const struct msg *m)
     alive(h, &h->worker[w->rank].peer, route, m);
 }
 
+/* A boot that no order names, in a member's place. If the member is silent, too, it is that member's
+ * successor: a death. If not, it is a late message of somebody long dead, or a process started twice. */
+static void stranger(struct head *h, const struct head_peer *p, uint64_t route, const struct msg *m,
+                     const char *who, uint32_t i)
+{
+    char text[128];
+    if (m->e != 0)
+        return;
+    if (h->now_us - p->seen_us >= h->conf.conf->cluster.dead / 2) {
+        head_last_cut_text(h, text, sizeof text);
+        head_end(h, 1, "%s %u was started again while the run went on; %s", who, i, text);
+        return;
+    }
+    snprintf(text, sizeof text, "%s %u of this run is another process", who, i);
+    head_refuse(h, route, m, text);
+}
+
 /* Is this one of the workers that the order names? */
 static bool member_worker(struct head *h, uint64_t route, const struct msg *m)
 {
@@ -67,10 +84,7 @@ static bool member_worker(struct head *h, uint64_t route, const struct msg *m)
         return false;
     }
     if (w->world != h->world || p->boot != m->boot) {
-        char last[128];
-        head_last_cut_text(h, last, sizeof last);
-        if (m->e == 0)
-            head_end(h, 1, "worker %u was started again while the run went on; %s", w->rank, last);
+        stranger(h, p, route, m, "worker", w->rank);
         return false;
     }
     alive(h, p, route, m);
@@ -135,10 +149,7 @@ static bool member_shard(struct head *h, uint64_t route, const struct msg *m)
         return false;
     }
     if (p->boot != m->boot) {
-        char last[128];
-        head_last_cut_text(h, last, sizeof last);
-        if (m->e == 0)
-            head_end(h, 1, "shard %u was started again while the run went on; %s", s, last);
+        stranger(h, p, route, m, "shard", s);
         return false;
     }
     alive(h, p, route, m);

@@ -1,9 +1,11 @@
 /* head_thread.c - the loop around the head's core (head_step.h).
  *
  * File operations of the fence and of commits are done right here, blocking: a manifest is small, there is
- * one a cut, and nobody waits for the head meanwhile but by deadlines of seconds. DIR/head is written once
- * the port is known and the incarnation is ours; DIR/run.json, the head's last words (its report), when it
- * ends, so that the front can tell how a run ended after its last process is gone.
+ * one a cut, and nobody waits for the head meanwhile but by deadlines of tens of seconds. The core's clock
+ * stands still while a disk is slow (listen_clock.h): no peer is taken for dead because we did not listen.
+ *
+ * DIR/head is written once the port is known and the incarnation is ours; DIR/run.json, the head's last
+ * words (its report), when it ends, so that the front can tell how a run ended after its last process.
  *
  * Everything here belongs to the head's thread, but for what the main thread asks and reads.
  */
@@ -21,6 +23,7 @@
 #include "common/base/thread.h"
 #include "common/data/dataset.h"
 #include "common/feature/encode.h"
+#include "common/net/listen_clock.h"
 #include "ps/snapshot/fence.h"
 #include "ps/train/head_step.h"
 
@@ -34,6 +37,7 @@ struct head_thread {
     struct head_conf conf;
     /* -- head thread only -- */
     struct head *core;
+    struct listen_clock clock;
     struct endpoint *listen;
     struct endpoint_set *set;
     struct fence fence;
@@ -95,7 +99,7 @@ static void make_fence(struct head_thread *t)
         log_info("head: incarnation %" PRIu64 ", %s cut %" PRIu64, ev.e,
                  ev.base != NULL ? "base is" : "fresh start, no", ev.base != NULL ? ev.base->k : 0);
     ev.text = err.text;
-    ev.now_us = clock_now_us();
+    ev.now_us = listen_clock_now(&t->clock);
     ev.wall_us = clock_wall_us();
     step(t, &ev);
 }
@@ -107,11 +111,11 @@ static void commit(struct head_thread *t, const struct manifest *m)
     uint64_t begin_us = clock_now_us(), k = m->k, applied = m->applied;
     ev.status = fence_commit(&t->fence, m, &err);
     ev.text = err.text;
-    ev.now_us = clock_now_us();
+    ev.now_us = listen_clock_now(&t->clock);
     ev.wall_us = clock_wall_us();
     if (ev.status == ST_OK)
         log_info("head: cut %" PRIu64 " complete, %" PRIu64 " records, committed in %" PRIu64 " us",
-                 k, applied, ev.now_us - begin_us);
+                 k, applied, clock_now_us() - begin_us);
     else
         log_warn("head: cut %" PRIu64 " is not committed: %s", k, err.text);
     step(t, &ev); /* m is the core's again */
@@ -124,7 +128,7 @@ static void commit(struct head_thread *t, const struct manifest *m)
 static void last_words(struct head_thread *t)
 {
     struct errbuf err = ERRBUF_INIT;
-    char *text = head_report(t->core, clock_now_us());
+    char *text = head_report(t->core, listen_clock_now(&t->clock));
     char *path = file_join(t->p->dir.path, "run.json");
     if (file_write_atomic(path, text, strlen(text), &err) != ST_OK)
         log_warn("head: %s", err.text);
@@ -171,7 +175,7 @@ static void step(struct head_thread *t, const struct head_event *ev)
 static void give(struct head_thread *t, enum head_event_kind kind, struct msg *m, uint64_t route)
 {
     step(t, &(struct head_event){.kind = kind,
-                                 .now_us = clock_now_us(),
+                                 .now_us = listen_clock_now(&t->clock),
                                  .wall_us = clock_wall_us(),
                                  .msg = m,
                                  .from = route});
@@ -190,7 +194,7 @@ static void take_messages(struct head_thread *t)
 
 static void wait(struct head_thread *t)
 {
-    uint64_t now_us = clock_now_us();
+    uint64_t now_us = listen_clock_now(&t->clock);
     endpoint_set_clear(t->set);
     endpoint_set_add(t->set, t->listen);
     size_t fd = endpoint_set_add_fd(t->set, t->wake.fd);
@@ -202,6 +206,7 @@ static void wait(struct head_thread *t)
 static void *run(void *arg)
 {
     struct head_thread *t = arg;
+    listen_clock_init(&t->clock, t->p->dir.job.cluster.beat);
     while (!t->exiting) {
         wait(t);
         if (atomic_load(&t->p->stop)) {
@@ -213,8 +218,8 @@ static void *run(void *arg)
             t->stop_told = true;
             give(t, HEAD_STOP, NULL, 0);
         }
-        if (!t->exiting && clock_now_us() >= t->tick_us) {
-            t->tick_us = clock_now_us() + t->p->dir.job.cluster.beat;
+        if (!t->exiting && listen_clock_now(&t->clock) >= t->tick_us) {
+            t->tick_us = listen_clock_now(&t->clock) + t->p->dir.job.cluster.beat;
             give(t, HEAD_TICK, NULL, 0);
         }
     }

@@ -18,11 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/thread.h"
 #include "common/net/head_link.h"
+#include "common/net/listen_clock.h"
 #include "ps/train/shard_load.h"
 #include "ps/train/shard_step.h"
 
@@ -43,6 +43,7 @@ struct shard_thread {
     struct wake wake; /* by the writer, a load, the main thread */
     /* -- shard thread only -- */
     struct shard *core;
+    struct listen_clock clock;
     struct endpoint *listen;
     struct head_link head;
     struct endpoint_set *set;
@@ -60,7 +61,7 @@ static void step(struct shard_thread *t, const struct shard_event *ev);
 static void tell_loaded(struct shard_thread *t, enum status status, const char *text,
                         const struct manifest *base)
 {
-    struct shard_event ev = {.kind = SHARD_LOADED, .now_us = clock_now_us()};
+    struct shard_event ev = {.kind = SHARD_LOADED, .now_us = listen_clock_now(&t->clock)};
     ev.status = status;
     ev.text = text;
     if (base != NULL)
@@ -164,7 +165,7 @@ static void give(struct shard_thread *t, struct msg *m, uint64_t route)
         return;
     }
     step(t, &(struct shard_event){
-                .kind = SHARD_MSG, .now_us = clock_now_us(), .msg = m, .from = route});
+                .kind = SHARD_MSG, .now_us = listen_clock_now(&t->clock), .msg = m, .from = route});
 }
 
 static void take_messages(struct shard_thread *t)
@@ -172,7 +173,7 @@ static void take_messages(struct shard_thread *t)
     struct msg *m = NULL;
     uint64_t route = 0;
     for (unsigned i = 0; i < ORDERS_A_TURN && !t->exiting; i++) {
-        m = head_link_recv(&t->head, clock_now_us());
+        m = head_link_recv(&t->head, listen_clock_now(&t->clock));
         if (m == NULL)
             break;
         give(t, m, SHARD_TO_HEAD);
@@ -204,7 +205,7 @@ static void take_results(struct shard_thread *t)
             log_warn("shard %" PRIu32 ": cut %" PRIu64 " could not be written: %s", t->shard,
                      r.file.k, r.text);
         step(t, &(struct shard_event){.kind = SHARD_DURABLE,
-                                      .now_us = clock_now_us(),
+                                      .now_us = listen_clock_now(&t->clock),
                                       .status = r.status,
                                       .text = r.text,
                                       .file = r.file});
@@ -217,8 +218,8 @@ static bool write_slice(struct shard_thread *t)
     if (t->exiting || !shard_writing(t->core) || !cut_writer_reserve(t->p->writer, SLICE_BYTES))
         return false;
     t->slice_left = SLICE_BYTES;
-    step(t,
-         &(struct shard_event){.kind = SHARD_SLICE, .now_us = clock_now_us(), .max = SLICE_BYTES});
+    step(t, &(struct shard_event){
+                .kind = SHARD_SLICE, .now_us = listen_clock_now(&t->clock), .max = SLICE_BYTES});
     cut_writer_unreserve(t->p->writer, t->slice_left);
     t->slice_left = 0;
     return true;
@@ -237,7 +238,7 @@ static void tick(struct shard_thread *t, uint64_t now_us)
 
 static void wait(struct shard_thread *t, bool wrote)
 {
-    uint64_t now_us = clock_now_us();
+    uint64_t now_us = listen_clock_now(&t->clock);
     uint64_t wait_us = t->tick_us > now_us ? t->tick_us - now_us : 0;
     if (shard_writing(t->core) && wait_us > WRITER_WAIT_US)
         wait_us = WRITER_WAIT_US;
@@ -255,6 +256,7 @@ static void *run(void *arg)
 {
     struct shard_thread *t = arg;
     bool wrote = false;
+    listen_clock_init(&t->clock, t->p->dir.job.cluster.beat);
     while (!t->exiting) {
         wait(t, wrote);
         if (atomic_load(&t->p->stop)) {
@@ -264,7 +266,7 @@ static void *run(void *arg)
         take_results(t);
         take_messages(t);
         wrote = write_slice(t);
-        tick(t, clock_now_us());
+        tick(t, listen_clock_now(&t->clock));
     }
     atomic_store(&t->ended, true);
     wake_signal(&t->p->main_wake);

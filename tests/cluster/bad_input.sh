@@ -72,9 +72,9 @@ awk 'NR % 3 == 0 { print "x,y"; next } { print }' shop/train.csv >many.csv
 refuses "too many bad lines" 3 "bad" $(train) --set data.train=many.csv
 
 # a few bad lines are quarantined, counted, and training goes on
-awk -F, -v OFS=, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "price") p = i } NR == 100 { $p = "nan" } NR == 200 { $p = "1e38" }
+awk -F, -v OFS=, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "price") p = i } NR == 100 { $p = "inf" } NR == 200 { $p = "1e38" }
     NR == 300 { print "half a li"; next } { print }' shop/train.csv >few.csv
-check "NaN, 1e38 and a broken line in the log" "$P" train job.yaml --out few --set data.train=few.csv --set train.epochs=1
+check "inf, 1e38 and a broken line in the log" "$P" train job.yaml --out few --set data.train=few.csv --set train.epochs=1
 check "three lines quarantined" [ "$(json few/report.json bad)" = 3 ]
 check "with file, line and reason" grep -q "few.csv.*300" few/cache/quarantine.tsv
 
@@ -103,16 +103,27 @@ cp -r run cache
 for f in cache/cache/*; do case $f in *train*) flip "$f" ;; esac; done
 refuses "a bit flipped in a cache" 3 "cache.*(checksum|damaged|xxh3)" "$P" train job.yaml --out cache --resume --set train.epochs=3
 
-# -- a full disk --
-if [ "$(id -u)" = 0 ] && mkdir small && mount -t tmpfs -o size=400k tmpfs small 2>/dev/null; then
-    timeout 60 "$P" train job.yaml --out small/run --force >out.log 2>&1
+# -- a full disk: while converting, and while cuts are written --
+disk() { # disk SIZE: a fresh little disk in $WORK/small
+    umount small 2>/dev/null
+    mkdir -p small && mount -t tmpfs -o "size=$1" tmpfs small 2>/dev/null
+}
+if [ "$(id -u)" = 0 ] && disk 100k; then
+    refuses "disk full while converting" 1 "no space left" "$P" train job.yaml --out small/run
+    check "no half file" sh -c '! find small -name "*.tmp*" | grep -q .'
+    disk 260k
+    timeout 100 "$P" train job.yaml --out small/run >out.log 2>&1
     code=$?
-    check "disk full: an error" [ $code -ne 0 ]
-    check "disk full: it says so" grep -qi "no space" out.log
-    check "disk full: no half file" sh -c '! find small -name "*.tmp*" | grep -q .'
+    check "disk full while cuts are written: an error" [ $code -eq 1 ]
+    check "it says so: $(grep -m 1 -o 'cut [0-9]* was abandoned.*' out.log)" grep -q "No space left" out.log
+    check "no half file" sh -c '! find small -name "*.tmp*" | grep -q .'
+    check "what is there verifies" "$P" snap verify small/run
+    mount -o remount,size=20m small
+    check "with more room: resume" "$P" train job.yaml --out small/run --resume
+    check "each record once" [ "$(json small/run/report.json applied)" = $((2 * ($(wc -l <shop/train.csv) - 1))) ]
     umount small
 else
-    skip "disk full: needs root and tmpfs"
+    skip "a full disk: needs root and tmpfs"
 fi
 check "nothing is left running" none_left "$WORK"
 finish

@@ -1,7 +1,7 @@
 /* sim_world.c - birth, life and end of a simulated cluster, its trace, and how it fails.
  *
  * An assert that fails inside a core is a finding like any other: __assert_fail is ours here, and jumps back
- * to sim_run, which reports it with the seed and the trace.
+ * to sim_guard, which reports it with the seed and the trace.
  */
 #include <assert.h>
 #include <ftw.h>
@@ -354,8 +354,9 @@ static bool all_ended(const struct sim_world *w)
     return ended;
 }
 
-static void live(struct sim_world *w)
+static void live(void *arg)
 {
+    struct sim_world *w = arg;
     uint64_t last = w->steps + STEPS_MAX;
     while (!w->failed && !w->killed && !all_ended(w)) {
         struct sim_event *ev = sim_pop(w);
@@ -372,16 +373,21 @@ static void live(struct sim_world *w)
     }
 }
 
-bool sim_run(struct sim_world *w)
+void sim_guard(struct sim_world *w, void (*run)(void *), void *arg)
 {
-    w->killed = false;
     if (setjmp(assert_jump) != 0) {
         assert_armed = false;
         sim_fail(w, "assert", "%s", assert_text);
-        return false;
+        return;
     }
     assert_armed = true;
-    live(w);
+    run(arg);
     assert_armed = false;
+}
+
+bool sim_run(struct sim_world *w)
+{
+    w->killed = false;
+    sim_guard(w, live, w);
     return w->killed;
 }

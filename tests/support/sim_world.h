@@ -182,6 +182,8 @@ struct sim_world *sim_new(const struct sim_conf *conf, const char *dir);
 void sim_free(struct sim_world *w); /* the folder too, if sim_new made it */
 /* Until the head has ended and all others too, or everything was killed (true: killed), or a failure. */
 bool sim_run(struct sim_world *w);
+/* Runs it; an assert that fails in there, in a core, is a failure of w like any other. */
+void sim_guard(struct sim_world *w, void (*run)(void *), void *arg);
 /* Everything dies; fresh processes on the same folder, perhaps with other numbers. Messages under way stay. */
 void sim_restart(struct sim_world *w, const struct sim_conf *conf);
 /* The end must be that of an undisturbed run: code 0, each record once, sums exact. */

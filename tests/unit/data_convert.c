@@ -309,6 +309,16 @@ static void names_before_numbers(void **state)
     assert_true(y[0] == 1 && y[1] == 0 && x[0] == 7 && x[1] == 8);
 }
 
+static void write_numbers(const char *name, int from, int to)
+{
+    char *text = malloc(1 << 20);
+    size_t n = (size_t)sprintf(text, "y,a,x,t\n");
+    for (int i = from; i < to; i++)
+        n += (size_t)sprintf(text + n, "%d,u%d,%d,%d\n", i % 2, i % 7, i, i / 10);
+    case_write(name, text, n);
+    free(text);
+}
+
 /* ---- reuse -------------------------------------------------------------------------------------- */
 
 static void used_again(void **state)
@@ -345,6 +355,46 @@ static void used_again(void **state)
     unlink(case_path("reuse/encoder.bin"));
     must_convert("reuse");
     assert_false(r.reused);
+}
+
+/* The limit is no part of what a cache holds, and yet a stricter one is seen. */
+static void stricter_limit(void **state)
+{
+    (void)state;
+    case_text("strict.csv", "y,a,x\n1,u,1\n0,v,2\n?,v,2\n");
+    case_job(&job, "  train: strict.csv\n  bad_max: .5\n" TWO_FIELDS);
+    must_convert("strict");
+    release(NULL);
+    case_job(&job, "  train: strict.csv\n  bad_max: .1\n" TWO_FIELDS);
+    assert_int_equal(convert("strict"), ST_BAD_DATA);
+    assert_non_null(strstr(err.text, "strict.csv:4"));
+    release(NULL);
+    case_job(&job, "  train: strict.csv\n  bad_max: .4\n" TWO_FIELDS);
+    must_convert("strict");
+    assert_true(r.reused);
+}
+
+/* Workers load resolved.yaml and must find the cache that the front wrote with the user's job. */
+static void resolved_job_opens_it(void **state)
+{
+    struct buffer text = BUFFER_INIT;
+    struct dataset *d;
+    (void)state;
+    write_numbers("res.csv", 0, 500);
+    case_job(&job, "  train: res.csv\n  label_above: .1\n  missing: [\"\", \"\\t\", 'x y']\n"
+                   "  split: {by: ratio, valid: .07, test: .03, seed: 18446744073709551615}\n"
+                   "  fields:\n    - {name: y, type: label}\n    - {name: a, type: ids, hash: 10}\n"
+                   "    - {name: x, type: float, norm: standard}\n");
+    must_convert("res");
+    job_dump(&job, &text);
+    release(NULL);
+    assert_int_equal(
+        job_parse(buffer_text(&text), text.used, "resolved.yaml", "/", NULL, 0, &job, &err), ST_OK);
+    assert_int_equal(dataset_open(&job, case_path("res"), PART_TRAIN, &d, &err), ST_OK);
+    dataset_close(d);
+    must_convert("res");
+    assert_true(r.reused);
+    buffer_release(&text);
 }
 
 static void damaged_header_converts_again(void **state)
@@ -426,16 +476,6 @@ static void full_disk(void **state)
 }
 
 /* ---- splits ------------------------------------------------------------------------------------- */
-
-static void write_numbers(const char *name, int from, int to)
-{
-    char *text = malloc(1 << 20);
-    size_t n = (size_t)sprintf(text, "y,a,x,t\n");
-    for (int i = from; i < to; i++)
-        n += (size_t)sprintf(text + n, "%d,u%d,%d,%d\n", i % 2, i % 7, i, i / 10);
-    case_write(name, text, n);
-    free(text);
-}
 
 static void by_ratio(void **state)
 {
@@ -617,16 +657,28 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_teardown(f, release)
     const struct CMUnitTest tests[] = {
-        TEST(two_files),       TEST(bad_lines_are_filed),
-        TEST(nan_and_inf),     TEST(too_many_bad),
-        TEST(stops_early),     TEST(wrong_files),
-        TEST(binary_file),     TEST(globs),
-        TEST(positions),       TEST(names_before_numbers),
-        TEST(used_again),      TEST(damaged_header_converts_again),
-        TEST(leftovers_go),    TEST(interrupted),
-        TEST(full_disk),       TEST(by_ratio),
-        TEST(by_time),         TEST(time_is_missing),
-        TEST(fitted_on_train), TEST(split_by_time_and_fit),
+        TEST(two_files),
+        TEST(bad_lines_are_filed),
+        TEST(nan_and_inf),
+        TEST(too_many_bad),
+        TEST(stops_early),
+        TEST(wrong_files),
+        TEST(binary_file),
+        TEST(globs),
+        TEST(positions),
+        TEST(names_before_numbers),
+        TEST(used_again),
+        TEST(stricter_limit),
+        TEST(resolved_job_opens_it),
+        TEST(damaged_header_converts_again),
+        TEST(leftovers_go),
+        TEST(interrupted),
+        TEST(full_disk),
+        TEST(by_ratio),
+        TEST(by_time),
+        TEST(time_is_missing),
+        TEST(fitted_on_train),
+        TEST(split_by_time_and_fit),
     };
     return cmocka_run_group_tests(tests, NULL, case_cleanup);
 }

@@ -338,6 +338,31 @@ static void hash_is_kept_up_to_date(void **state)
     }
 }
 
+/* Cuts abandoned again and again: hot rows stand in the log many times, and only their oldest entry counts. */
+static void a_log_folded_many_times(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 2, 11);
+    world_dir(&w);
+    world_push(&w, 400, 100);
+    world_cut(&w, 1, true, NULL);
+    for (int i = 0; i < 7; i++) {
+        world_push(&w, 400, 120);
+        world_take(&w);
+        world_push(&w, 400, 120);
+        world_abandon(&w);
+    }
+    world_push(&w, 100, 300); /* rows whose only entry is the last of a long log */
+    world_take(&w);
+    struct cut *c = begin(&w, 0, 9, false);
+    assert_true(undo_entries(w.shard[0].taken) > 3 * cut_rows(c));
+    cut_free(c);
+    world_write(&w, 9, false, NULL);
+    check_hash(&w);
+    world_release(&w);
+}
+
 /* A full cut renders copies: the live rows stay, so a run with cuts is a run without. */
 static void a_full_cut_leaves_live_rows_alone(void **state)
 {
@@ -502,6 +527,7 @@ int main(void)
         cmocka_unit_test(empty_shards_write_valid_files),
         cmocka_unit_test(writing_while_training_goes_on),
         cmocka_unit_test(hash_is_kept_up_to_date),
+        cmocka_unit_test(a_log_folded_many_times),
         cmocka_unit_test(a_full_cut_leaves_live_rows_alone),
         cmocka_unit_test(sort_is_stable),
         cmocka_unit_test(a_full_disk_leaves_no_file),

@@ -168,6 +168,8 @@ static void memory_is_kept_and_given_back(void **state)
     s->stamp++;
     world_push(&w, 50000, 15000);
     assert_int_equal(mallinfo2().uordblks + mallinfo2().hblkhd, held);
+    undo_reset(s->open); /* nothing was given back either, only to be asked for again */
+    assert_int_equal(mallinfo2().uordblks + mallinfo2().hblkhd, held);
     world_push(&w, 400000, 200000);
     size_t wild = mallinfo2().uordblks + mallinfo2().hblkhd;
     assert_true(wild > held + (1u << 20));
