@@ -23,7 +23,8 @@ static void print_help(const struct args_spec *spec)
                  f->value != NULL ? f->value : "");
         printf("  %-26s %s\n", left, f->help);
     }
-    printf("\n  %-26s %s\n", "--help[=WORD]", "this page; with WORD: options of job files with that word");
+    printf("\n  %-26s %s\n", "--help[=WORD]",
+           "this page; with WORD: options of job files with that word");
 }
 
 static size_t common_prefix(const char *a, const char *b)
@@ -49,17 +50,14 @@ static enum status unknown(const struct args_spec *spec, const char *arg, struct
 static enum status store(const struct args_flag *f, const char *value, struct errbuf *err)
 {
     switch (f->kind) {
-    case ARGS_SWITCH:
-        *(bool *)f->dst = true;
-        return ST_OK;
+    case ARGS_SWITCH: *(bool *)f->dst = true; return ST_OK;
     case ARGS_TEXT:
         if (*value == '\0') {
             return errbuf_set(err, ST_USAGE, "%s: needs a %s", f->name, f->value);
         }
         *(const char **)f->dst = value;
         return ST_OK;
-    case ARGS_U64:
-        return option_parse_u64(value, f->name, 0, UINT64_MAX, (uint64_t *)f->dst, err);
+    case ARGS_U64: return option_parse_u64(value, f->name, 0, UINT64_MAX, (uint64_t *)f->dst, err);
     case ARGS_LIST: {
         struct args_list *l = f->dst;
         if (l->used == sizeof(l->item) / sizeof(l->item[0])) {

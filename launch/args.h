@@ -14,22 +14,22 @@
 
 enum args_kind { ARGS_SWITCH /* bool */, ARGS_TEXT /* const char * */, ARGS_U64, ARGS_LIST };
 
-struct args_list {             /* of a repeated flag, and of what isn't a flag */
-    const char *item[256];     /* borrowed from argv */
+struct args_list {         /* of a repeated flag, and of what isn't a flag */
+    const char *item[256]; /* borrowed from argv */
     size_t used;
 };
 
 struct args_flag {
-    const char *name;          /* "--out" */
+    const char *name; /* "--out" */
     enum args_kind kind;
-    void *dst;                 /* bool, const char *, uint64_t or struct args_list */
-    const char *value;         /* how the value is called in help: "DIR"; NULL for switches */
+    void *dst;         /* bool, const char *, uint64_t or struct args_list */
+    const char *value; /* how the value is called in help: "DIR"; NULL for switches */
     const char *help;
 };
 
 struct args_spec {
-    const char *usage;         /* "train JOB.yaml [--servers N] ..." */
-    const char *about;         /* sentences for --help */
+    const char *usage; /* "train JOB.yaml [--servers N] ..." */
+    const char *about; /* sentences for --help */
     const struct args_flag *flags;
     size_t flags_used;
     size_t rest_min, rest_max; /* how many arguments that aren't flags */

@@ -22,18 +22,14 @@ static uint32_t state_floats(const struct plan_table *t)
         return 0;
     }
     switch (t->optim.kind) {
-    case JOB_ADAGRAD:
-        return t->dim;
-    case JOB_ROWWISE_ADAGRAD:
-        return 1;
-    case JOB_ADAM:
-        return 2 * t->dim;
-    default:
-        return 0;
+    case JOB_ADAGRAD: return t->dim;
+    case JOB_ROWWISE_ADAGRAD: return 1;
+    case JOB_ADAM: return 2 * t->dim;
+    default: return 0;
     }
 }
 
-#define META_BYTES 16u
+#define META_BYTES  16u
 #define INDEX_BYTES 20u /* of a row in the table's directory, at mean load */
 
 static void print_table(const struct plan_table *t, uint32_t shards)
@@ -55,7 +51,8 @@ static void print_table(const struct plan_table *t, uint32_t shards)
         }
         floats += n;
     }
-    printf("  %-12s %zu tensors, %" PRIu64 " floats in %" PRIu64 " blocks, %s: %.1f MB on %u shards\n",
+    printf("  %-12s %zu tensors, %" PRIu64 " floats in %" PRIu64
+           " blocks, %s: %.1f MB on %u shards\n",
            t->name, t->tensors_used, floats, t->blocks,
            t->kind == PLAN_STAT ? "averaged" : job_optimizer_name(t->optim.kind),
            (double)(t->blocks * (row + INDEX_BYTES)) / 1e6, shards);
@@ -69,10 +66,11 @@ static void print_plan(const struct job *job, const struct plan *plan)
     for (size_t i = 0; i < plan->tables_used; i++) {
         print_table(&plan->tables[i], (uint32_t)shards);
     }
-    printf("  budget of tables: %.2f GB a shard (cluster.table_bytes), %.2f GB in all; undo logs may "
-           "take a quarter more\n",
-           (double)job->cluster.table_bytes / 1e9,
-           (double)job->cluster.table_bytes * (double)shards / 1e9);
+    printf(
+        "  budget of tables: %.2f GB a shard (cluster.table_bytes), %.2f GB in all; undo logs may "
+        "take a quarter more\n",
+        (double)job->cluster.table_bytes / 1e9,
+        (double)job->cluster.table_bytes * (double)shards / 1e9);
 }
 
 int cmd_check(int argc, char **argv)
@@ -84,7 +82,10 @@ int cmd_check(int argc, char **argv)
         "check JOB.yaml [--set key=value]...",
         "Prints the job with every option and its value, the plan of shards, and the memory it "
         "will need.",
-        flags, 1, 1, 1};
+        flags,
+        1,
+        1,
+        1};
     struct errbuf err = ERRBUF_INIT;
     struct job job;
     enum status st = args_parse(&spec, argc, argv, &rest, &err);

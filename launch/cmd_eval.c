@@ -56,7 +56,8 @@ int cmd_eval(int argc, char **argv)
         {"--snapshot", ARGS_TEXT, &snapshot, "DIR[@k]",
          "folder of a run; @k: that cut instead of the best"},
         {"--data", ARGS_LIST, &data, "FILE",
-         "file of records, or valid or test of the job (default test, else valid); may be repeated"},
+         "file of records, or valid or test of the job (default test, else valid); may be "
+         "repeated"},
         {"--predictions", ARGS_TEXT, &predictions, "FILE",
          "write a line a record: number, label, probability"},
         {"--set", ARGS_LIST, &sets, "KEY=VALUE", "change one option of the job; may be repeated"},
@@ -66,7 +67,10 @@ int cmd_eval(int argc, char **argv)
         "eval JOB.yaml --snapshot DIR[@k] [--data FILE]... [--predictions FILE] [--json]",
         "Judges a snapshot: AUC, logloss, accuracy, calibration. The records are encoded as those "
         "the model was trained on.",
-        flags, sizeof(flags) / sizeof(flags[0]), 1, 1};
+        flags,
+        sizeof(flags) / sizeof(flags[0]),
+        1,
+        1};
     struct errbuf err = ERRBUF_INIT;
     enum status st = args_parse(&spec, argc, argv, &rest, &err);
     if (st == ST_OK && snapshot == NULL) {

@@ -17,8 +17,7 @@
 
 static void print_live(const struct json *rep)
 {
-    printf("running: %s, epoch %" PRIu64 "/%" PRIu64 ", %" PRIu64 "/%" PRIu64
-           " records\n",
+    printf("running: %s, epoch %" PRIu64 "/%" PRIu64 ", %" PRIu64 "/%" PRIu64 " records\n",
            json_str(rep, "phase", "?"), json_u64(rep, "epoch", 0) + 1, json_u64(rep, "epochs", 0),
            json_u64(rep, "records.done", 0), json_u64(rep, "records.total", 0));
     printf("loss %.5f, AUC %.5f, staleness mean %.2f p99 %.0f\n", json_f64(rep, "loss", 0),
@@ -26,8 +25,9 @@ static void print_live(const struct json *rep)
            json_f64(rep, "staleness.p99", 0));
     printf("last complete cut %" PRIu64 ", best %" PRIu64 "; applied %" PRIu64 ", doubled %" PRIu64
            ", skipped %" PRIu64 ", refused rows %" PRIu64 "\n",
-           json_u64(rep, "cut.version", 0), json_u64(rep, "recipe.best_cut", 0), json_u64(rep, "counters.applied", 0),
-           json_u64(rep, "counters.doubled", 0), json_u64(rep, "counters.skipped", 0), json_u64(rep, "counters.refused", 0));
+           json_u64(rep, "cut.version", 0), json_u64(rep, "recipe.best_cut", 0),
+           json_u64(rep, "counters.applied", 0), json_u64(rep, "counters.doubled", 0),
+           json_u64(rep, "counters.skipped", 0), json_u64(rep, "counters.refused", 0));
 }
 
 static enum status print_ended(const char *dir, struct errbuf *err)
@@ -100,7 +100,10 @@ int cmd_status(int argc, char **argv)
     const struct args_spec spec = {"status DIR [--json]",
                                    "Asks the head of the run in DIR; where none answers, tells the "
                                    "last complete cut.",
-                                   flags, 1, 1, 1};
+                                   flags,
+                                   1,
+                                   1,
+                                   1};
     struct errbuf err = ERRBUF_INIT;
     enum status st = args_parse(&spec, argc, argv, &rest, &err);
     if (st == ST_OK) {

@@ -17,8 +17,8 @@
 #include "common/base/options.h"
 #include "launch/args.h"
 #include "launch/final.h"
-#include "launch/run.h"
 #include "launch/prepare.h"
+#include "launch/run.h"
 #include "launch/watch.h"
 
 struct train_call {
@@ -62,7 +62,8 @@ static void add_cluster_sets(struct train_call *call, char text[3][64])
     const char *values[3] = {call->servers, call->shards, call->workers};
     static const char *const keys[3] = {"cluster.servers", "cluster.shards", "cluster.workers"};
     for (size_t i = 0; i < 3; i++) {
-        if (values[i] != NULL && call->sets.used < sizeof(call->sets.item) / sizeof(call->sets.item[0])) {
+        if (values[i] != NULL &&
+            call->sets.used < sizeof(call->sets.item) / sizeof(call->sets.item[0])) {
             snprintf(text[i], sizeof(text[i]), "%s=%.40s", keys[i], values[i]);
             call->sets.item[call->sets.used++] = text[i];
         }
@@ -93,8 +94,10 @@ static enum status start_servers(struct run *r, const struct job *job, const str
         snprintf(index, sizeof(index), "%" PRIu64, i);
         snprintf(servers, sizeof(servers), "%" PRIu64, job->cluster.servers);
         snprintf(name, sizeof(name), "ps-%" PRIu64, i);
-        const char *argv[] = {program, "--dir", dir->dir, "--server", index, "--servers", servers,
-                              "--lifeline", i == 0 ? "--head" : NULL, NULL};
+        const char *argv[] = {program,    "--dir",      dir->dir,
+                              "--server", index,        "--servers",
+                              servers,    "--lifeline", i == 0 ? "--head" : NULL,
+                              NULL};
         /* A group of its own: a Ctrl-C in the terminal is ours to answer. */
         st = run_start(r, name, (char *const *)argv, true, err);
     }
@@ -208,7 +211,8 @@ static enum status parse(struct train_call *call, int argc, char **argv, struct 
                          struct errbuf *err)
 {
     const struct args_flag flags[] = {
-        {"--servers", ARGS_TEXT, &call->servers, "N", "parameter-server processes (cluster.servers)"},
+        {"--servers", ARGS_TEXT, &call->servers, "N",
+         "parameter-server processes (cluster.servers)"},
         {"--shards", ARGS_TEXT, &call->shards, "N", "shards over all servers (cluster.shards)"},
         {"--workers", ARGS_TEXT, &call->workers, "N", "worker ranks (cluster.workers)"},
         {"--hostfile", ARGS_TEXT, &call->hostfile, "F", "hosts of the workers, as mpirun reads it"},
@@ -216,7 +220,8 @@ static enum status parse(struct train_call *call, int argc, char **argv, struct 
         {"--resume", ARGS_SWITCH, &call->resume, NULL, "go on from the newest complete cut in DIR"},
         {"--force", ARGS_SWITCH, &call->force, NULL,
          "begin again where DIR holds a run; with --resume: though the job changed"},
-        {"--set", ARGS_LIST, &call->sets, "KEY=VALUE", "change one option of the job; may be repeated"},
+        {"--set", ARGS_LIST, &call->sets, "KEY=VALUE",
+         "change one option of the job; may be repeated"},
         {"--json", ARGS_SWITCH, &call->json, NULL, "print report.json instead of the table"},
     };
     const struct args_spec spec = {
@@ -224,7 +229,10 @@ static enum status parse(struct train_call *call, int argc, char **argv, struct 
         "[--resume] [--force] [--set key=value]... [--json]",
         "Trains the job on server and worker processes of this host. Ctrl-C or TERM ends it at a\n"
         "complete cut; a second one at once. --resume goes on so that each record counts once.",
-        flags, sizeof(flags) / sizeof(flags[0]), 1, 1};
+        flags,
+        sizeof(flags) / sizeof(flags[0]),
+        1,
+        1};
     return args_parse(&spec, argc, argv, rest, err);
 }
 

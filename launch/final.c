@@ -26,8 +26,8 @@ static enum status judge_part(struct final *f, enum part part, struct errbuf *er
     if (st != ST_OK) {
         return st;
     }
-    const char *argv[] = {program,          "--eval", "--snapshot",      f->dir->dir, "--data",
-                          part_names[part], "--json", NULL};
+    const char *argv[] = {program,  "--eval",         "--snapshot", f->dir->dir,
+                          "--data", part_names[part], "--json",     NULL};
     char *text = NULL;
     size_t n = 0;
     int code = 0;
@@ -213,8 +213,8 @@ static void print_table(const struct final *f)
     uint64_t log = f->data->rows[PART_TRAIN] * json_len(json_get(f->head, "history"));
     uint64_t applied = json_u64(f->head, "counters.applied", 0);
     uint64_t refused = json_u64(f->head, "counters.refused", 0);
-    printf("\n%s: %s, %" PRIu64 " servers, %" PRIu64 " workers; best cut %" PRIu64 " of epoch %" PRIu64
-           "\n",
+    printf("\n%s: %s, %" PRIu64 " servers, %" PRIu64 " workers; best cut %" PRIu64
+           " of epoch %" PRIu64 "\n",
            f->job->name, job_family_name(f->job->model.family), f->job->cluster.servers,
            f->job->cluster.workers, json_u64(f->head, "recipe.best_cut", 0),
            json_u64(f->head, "recipe.best_epoch", 0));
@@ -223,8 +223,11 @@ static void print_table(const struct final *f)
     printf("  records in the log %" PRIu64 " x %zu epochs = %" PRIu64 " %s applied %" PRIu64
            ", doubled %" PRIu64 ", skipped %" PRIu64 ", quarantined %" PRIu64 "\n",
            f->data->rows[PART_TRAIN], json_len(json_get(f->head, "history")), log,
-           f->interrupted ? "(stopped early);" : log == applied ? "=" : "NOT =", applied,
-           json_u64(f->head, "counters.doubled", 0), json_u64(f->head, "counters.skipped", 0), total(f->data->bad));
+           f->interrupted   ? "(stopped early);"
+           : log == applied ? "="
+                            : "NOT =",
+           applied, json_u64(f->head, "counters.doubled", 0),
+           json_u64(f->head, "counters.skipped", 0), total(f->data->bad));
     if (refused > 0) {
         printf("  %" PRIu64 " gradient rows were refused; the last: %s\n", refused,
                json_str(f->head, "counters.refused_where", "?"));

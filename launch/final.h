@@ -9,18 +9,18 @@
 #include "common/base/job.h"
 #include "common/base/json.h"
 #include "common/data/convert.h"
-#include "launch/run.h"
 #include "launch/prepare.h"
+#include "launch/run.h"
 
 struct final {
-    const struct job *job;               /* borrowed, all of these */
+    const struct job *job; /* borrowed, all of these */
     const struct prepare *dir;
     const struct convert_result *data;
     const struct run *run;
-    const struct json *head;             /* the head's last report */
-    uint64_t started_us;                 /* clock_now_us at the beginning */
+    const struct json *head; /* the head's last report */
+    uint64_t started_us;     /* clock_now_us at the beginning */
     double convert_seconds, train_seconds, evaluate_seconds;
-    struct json *eval[PARTS];            /* penstock-worker --eval's results; owned; NULL = no such part */
+    struct json *eval[PARTS]; /* penstock-worker --eval's results; owned; NULL = no such part */
     struct popularity_result popularity[PARTS];
     bool has_popularity[PARTS];
     bool interrupted;

@@ -39,8 +39,9 @@ static void print_usage(FILE *out)
     for (size_t i = 0; i < COMMANDS; i++) {
         fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
     }
-    fprintf(out, "\n`penstock COMMAND --help` tells more; `penstock --help=WORD` searches the options "
-                 "of job files.\n");
+    fprintf(out,
+            "\n`penstock COMMAND --help` tells more; `penstock --help=WORD` searches the options "
+            "of job files.\n");
 }
 
 int main(int argc, char **argv)

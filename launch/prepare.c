@@ -24,9 +24,9 @@
 #include "launch/run.h"
 #include "ps/snapshot/manifest.h"
 
-#define PLAN_BYTES_MAX (16u << 20)
+#define PLAN_BYTES_MAX     (16u << 20)
 #define RESOLVED_BYTES_MAX (1u << 20)
-#define PLAN_DEADLINE_US 60000000u
+#define PLAN_DEADLINE_US   60000000u
 
 enum status prepare_job(const char *path, char *const *sets, size_t sets_used, struct job *out,
                         struct errbuf *err)
@@ -46,8 +46,8 @@ enum status prepare_job(const char *path, char *const *sets, size_t sets_used, s
     return ST_OK;
 }
 
-enum status prepare_plan(const char *job_path, char *const *sets, size_t sets_used, struct plan *out,
-                        char **out_text, struct errbuf *err)
+enum status prepare_plan(const char *job_path, char *const *sets, size_t sets_used,
+                         struct plan *out, char **out_text, struct errbuf *err)
 {
     char program[1100];
     enum status st = run_program("penstock-worker", program, sizeof(program), err);
@@ -223,7 +223,8 @@ static enum status write_in(const char *dir, const char *name, const char *text,
 }
 
 /* resolved.yaml, then plan.json from it. A plan that differs from the one of earlier cuts can't go on. */
-static enum status write_contract(const struct prepare *r, const struct job *job, struct errbuf *err)
+static enum status write_contract(const struct prepare *r, const struct job *job,
+                                  struct errbuf *err)
 {
     struct buffer dump = BUFFER_INIT;
     job_dump(job, &dump);
@@ -247,8 +248,8 @@ static enum status write_contract(const struct prepare *r, const struct job *job
     return st;
 }
 
-static enum status look_at(const struct prepare_call *call, const struct job *job, struct prepare *r,
-                           struct errbuf *err)
+static enum status look_at(const struct prepare_call *call, const struct job *job,
+                           struct prepare *r, struct errbuf *err)
 {
     char *resolved = file_join(r->dir, "resolved.yaml");
     bool holds_run = file_exists(resolved);
@@ -271,8 +272,8 @@ static enum status look_at(const struct prepare_call *call, const struct job *jo
     return ST_OK;
 }
 
-enum status prepare_open(const struct prepare_call *call, const struct job *job, struct prepare *out,
-                        struct errbuf *err)
+enum status prepare_open(const struct prepare_call *call, const struct job *job,
+                         struct prepare *out, struct errbuf *err)
 {
     memset(out, 0, sizeof(*out));
     out->lock_fd = -1;

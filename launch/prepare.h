@@ -20,11 +20,11 @@
 #include "common/base/plan.h"
 
 struct prepare {
-    char *dir;        /* owned, absolute */
-    char *cache;      /* owned: where this job's caches are */
+    char *dir;   /* owned, absolute */
+    char *cache; /* owned: where this job's caches are */
     int lock_fd;
     uint64_t job_id;
-    bool resumed;     /* goes on from a complete cut */
+    bool resumed; /* goes on from a complete cut */
     uint64_t resumed_cut;
     uint64_t resumed_applied; /* records applied before */
 };
@@ -40,10 +40,10 @@ MUST_CHECK enum status prepare_job(const char *path, char *const *sets, size_t s
 /* Take DIR and write what the processes need. ST_USAGE: DIR holds another run, or the job changed in a key
  * that --resume may not change (named); ST_REFUSED: another front holds it. */
 MUST_CHECK enum status prepare_open(const struct prepare_call *call, const struct job *job,
-                                   struct prepare *out, struct errbuf *err);
+                                    struct prepare *out, struct errbuf *err);
 void prepare_close(struct prepare *r);
 /* The plan of a job file, from penstock-worker; text (owned by the caller) is what plan.json holds. */
 MUST_CHECK enum status prepare_plan(const char *job_path, char *const *sets, size_t sets_used,
-                                   struct plan *out, char **out_text, struct errbuf *err);
+                                    struct plan *out, char **out_text, struct errbuf *err);
 
 #endif

@@ -19,18 +19,18 @@
 #define RUN_CHILDREN_MAX 1025
 
 struct run_child {
-    char name[24];       /* "ps-0", "workers" */
+    char name[24]; /* "ps-0", "workers" */
     pid_t pid;
     bool ended;
-    int code;            /* exit code, or 128 + signal */
-    int signal;          /* the signal that ended it, or 0 */
-    uint64_t rss_bytes;  /* peak, of the largest process under it */
+    int code;           /* exit code, or 128 + signal */
+    int signal;         /* the signal that ended it, or 0 */
+    uint64_t rss_bytes; /* peak, of the largest process under it */
 };
 
 struct run {
     struct run_child child[RUN_CHILDREN_MAX];
     size_t children;
-    int lifeline[2];     /* our end stays open as long as we live */
+    int lifeline[2]; /* our end stays open as long as we live */
 };
 
 MUST_CHECK enum status run_init(struct run *r, struct errbuf *err);

@@ -25,10 +25,10 @@
 #include "common/base/progress.h"
 #include "launch/ask.h"
 
-#define ASK_EVERY_US 500000u
-#define DRAIN_US 5000000u   /* after one child ended well, the others must follow within */
-#define GRACE_US 4000000u   /* TERM to KILL: mpirun needs two seconds to end its ranks */
-#define STOP_MAX_US 90000000u
+#define ASK_EVERY_US     500000u
+#define DRAIN_US         5000000u /* after one child ended well, the others must follow within */
+#define GRACE_US         4000000u /* TERM to KILL: mpirun needs two seconds to end its ranks */
+#define STOP_MAX_US      90000000u
 #define REPORT_BYTES_MAX (64u << 20)
 
 struct watch {
@@ -91,10 +91,10 @@ static void show_epochs(struct watch *w, const struct json *rep)
             snprintf(valid, sizeof(valid), "  valid AUC %.5f logloss %.4f", json_f64(h, "auc", 0),
                      json_f64(h, "logloss", 0));
         }
-        progress_done(&w->progress, "Epoch %" PRIu64 "/%" PRIu64 " done  loss %.4f  AUC %.5f%s  rate x%g%s",
-                      w->epoch_shown + 1, json_u64(rep, "epochs", 0),
-                      json_f64(h, "train_loss", 0), json_f64(h, "train_auc", 0), valid,
-                      json_f64(h, "rate_factor", 1),
+        progress_done(&w->progress,
+                      "Epoch %" PRIu64 "/%" PRIu64 " done  loss %.4f  AUC %.5f%s  rate x%g%s",
+                      w->epoch_shown + 1, json_u64(rep, "epochs", 0), json_f64(h, "train_loss", 0),
+                      json_f64(h, "train_auc", 0), valid, json_f64(h, "rate_factor", 1),
                       json_u64(rep, "recipe.best_epoch", 0) == w->epoch_shown + 1 ? "  best" : "");
     }
 }
@@ -171,8 +171,8 @@ static enum status on_bad_end(struct watch *w, const struct run_child *bad, stru
     uint64_t cut = json_u64(w->end->report, "cut.version", 0);
     char resume[96];
     if (cut > 0) {
-        snprintf(resume, sizeof(resume), "the last complete cut is %" PRIu64 "; --resume goes on from it",
-                 cut);
+        snprintf(resume, sizeof(resume),
+                 "the last complete cut is %" PRIu64 "; --resume goes on from it", cut);
     } else {
         snprintf(resume, sizeof(resume), "no cut was complete yet");
     }

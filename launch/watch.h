@@ -7,8 +7,8 @@
 
 #include "common/base/errbuf.h"
 #include "common/base/json.h"
-#include "launch/run.h"
 #include "launch/prepare.h"
+#include "launch/run.h"
 
 struct watch_end {
     struct json *report; /* the head's last words; owned; NULL if it never spoke */

@@ -45,7 +45,7 @@ static void reset(struct client *c)
     c->leases = 0;
     c->leased = 0;
     c->evaluate = c->evaluated = 0;
-    c->result = (struct client_result){ 0 };
+    c->result = (struct client_result){0};
     client_act(c, CLIENT_RESET);
 }
 
@@ -156,12 +156,12 @@ void client_recv_lease(struct client *c, const struct msg *m)
         c->leases--;
         memmove(&c->lease[0], &c->lease[1], c->leases * sizeof c->lease[0]);
     }
-    c->lease[c->leases++] = (struct client_lease){ .epoch = l->epoch,
-                                                   .split = l->split,
-                                                   .begin = l->begin,
-                                                   .end = l->end,
-                                                   .batched = l->begin,
-                                                   .upto = l->begin };
+    c->lease[c->leases++] = (struct client_lease){.epoch = l->epoch,
+                                                  .split = l->split,
+                                                  .begin = l->begin,
+                                                  .end = l->end,
+                                                  .batched = l->begin,
+                                                  .upto = l->begin};
     c->leased = l->number;
     c->state_due = true;
     client_act(c, CLIENT_LEASE)->lease = *l;
@@ -172,8 +172,8 @@ void client_recv_refused(struct client *c, const struct msg *m)
     char why[200], text[300];
     msg_text(m, why, sizeof why);
     snprintf(text, sizeof text, "%s %u refused a message: %s", role_name(m->role), m->sender, why);
-    bool mine = m->job == c->conf.job && m->u.refused.boot == c->conf.boot &&
-                m->u.refused.e == c->e;
+    bool mine =
+        m->job == c->conf.job && m->u.refused.boot == c->conf.boot && m->u.refused.e == c->e;
     if (mine && m->role == ROLE_HEAD)
         client_exit(c, 1, text);
     else if (mine && m->role == ROLE_SHARD && m->e == c->e)

@@ -57,11 +57,11 @@ static void ask(struct client *c, struct flight *f)
         if (f->part[s].answered)
             continue;
         struct msg *m = client_msg(c, MSG_PULL);
-        m->u.pull = (struct msg_pull){ .request = f->request,
-                                       .tables = sparse_mask(c->conf.plan),
-                                       .dense = true,
-                                       .handle = !f->eval,
-                                       .n = (uint32_t)f->part[s].n };
+        m->u.pull = (struct msg_pull){.request = f->request,
+                                      .tables = sparse_mask(c->conf.plan),
+                                      .dense = true,
+                                      .handle = !f->eval,
+                                      .n = (uint32_t)f->part[s].n};
         m->frames = 1;
         flight_keys(f, s, c->conf.pool, &m->frame[0]);
         client_send(c, s, m);

@@ -17,15 +17,15 @@ static void send_push(struct client *c, struct flight *f, uint32_t s)
     struct flight_part *p = &f->part[s];
     bool keys = p->need_keys || p->handle == 0;
     struct msg *m = client_msg(c, MSG_PUSH);
-    m->u.push = (struct msg_push){ .rank = c->conf.rank,
-                                   .seq = f->seq,
-                                   .tag = f->tag,
-                                   .handle = keys ? 0 : p->handle,
-                                   .epoch = f->epoch,
-                                   .split = f->split,
-                                   .begin = f->begin,
-                                   .end = f->end,
-                                   .pulled_step = p->step };
+    m->u.push = (struct msg_push){.rank = c->conf.rank,
+                                  .seq = f->seq,
+                                  .tag = f->tag,
+                                  .handle = keys ? 0 : p->handle,
+                                  .epoch = f->epoch,
+                                  .split = f->split,
+                                  .begin = f->begin,
+                                  .end = f->end,
+                                  .pulled_step = p->step};
     flight_gather(f, c->conf.plan, s, c->shards, keys, c->conf.pool, m);
     client_send(c, s, m);
 }
@@ -48,8 +48,8 @@ static void start(struct client *c, struct flight *f)
     if (!move_progress(c, f)) {
         char text[WHY_MAX];
         snprintf(text, sizeof text,
-                 "rank %u: records [%llu, %llu) of split %llu are not next in a lease", c->conf.rank,
-                 (unsigned long long)f->begin, (unsigned long long)f->end,
+                 "rank %u: records [%llu, %llu) of split %llu are not next in a lease",
+                 c->conf.rank, (unsigned long long)f->begin, (unsigned long long)f->end,
                  (unsigned long long)f->split);
         client_fault(c, text);
         return;
@@ -161,8 +161,8 @@ void client_recv_ack(struct client *c, const struct msg *m)
     uint32_t s = m->sender;
     if (a->seq > c->seq) {
         char text[WHY_MAX];
-        snprintf(text, sizeof text, "shard %u acknowledged push %llu, the last one given is %llu", s,
-                 (unsigned long long)a->seq, (unsigned long long)c->seq);
+        snprintf(text, sizeof text, "shard %u acknowledged push %llu, the last one given is %llu",
+                 s, (unsigned long long)a->seq, (unsigned long long)c->seq);
         client_fault(c, text);
         return;
     }

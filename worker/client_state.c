@@ -18,7 +18,7 @@ struct client_action *client_act(struct client *c, enum client_action_kind kind)
 {
     mem_grow(&c->action, &c->actions_cap, c->actions + 1, sizeof *c->action);
     struct client_action *a = &c->action[c->actions++];
-    *a = (struct client_action){ .kind = kind };
+    *a = (struct client_action){.kind = kind};
     return a;
 }
 
@@ -89,9 +89,8 @@ bool client_idle(const struct client *c)
 uint32_t client_progress(const struct client *c, struct msg_progress out[LEASES_MAX])
 {
     for (uint32_t i = 0; i < c->leases; i++) {
-        out[i] = (struct msg_progress){ .epoch = c->lease[i].epoch,
-                                        .split = c->lease[i].split,
-                                        .upto = c->lease[i].upto };
+        out[i] = (struct msg_progress){
+            .epoch = c->lease[i].epoch, .split = c->lease[i].split, .upto = c->lease[i].upto};
     }
     return c->leases;
 }
@@ -139,17 +138,17 @@ void client_state(struct client *c)
 
 void client_view(const struct client *c, struct client_view *out)
 {
-    *out = (struct client_view){ .e = c->e,
-                                 .n = c->n,
-                                 .mode = c->mode,
-                                 .open = c->open,
-                                 .held = c->held,
-                                 .seq = c->seq,
-                                 .unacked = client_unacked(c),
-                                 .permits_used = c->permits_used,
-                                 .leased = c->leased,
-                                 .idle = client_idle(c),
-                                 .ended = c->ended };
+    *out = (struct client_view){.e = c->e,
+                                .n = c->n,
+                                .mode = c->mode,
+                                .open = c->open,
+                                .held = c->held,
+                                .seq = c->seq,
+                                .unacked = client_unacked(c),
+                                .permits_used = c->permits_used,
+                                .leased = c->leased,
+                                .idle = client_idle(c),
+                                .ended = c->ended};
 }
 
 const struct histogram *client_stalls(const struct client *c)

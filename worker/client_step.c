@@ -48,8 +48,8 @@ void client_free(struct client *c)
     free(c);
 }
 
-void client_totals(struct client *c, uint64_t epoch, double loss_sum, uint64_t loss_count, double auc,
-                   uint64_t rss_bytes)
+void client_totals(struct client *c, uint64_t epoch, double loss_sum, uint64_t loss_count,
+                   double auc, uint64_t rss_bytes)
 {
     c->totals_epoch = epoch;
     c->loss_sum = loss_sum;

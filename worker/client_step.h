@@ -26,11 +26,11 @@
 struct client_conf {
     uint64_t job, boot, world;
     uint32_t rank, world_size;
-    const struct plan *plan;      /* borrowed */
-    uint32_t permits;             /* staleness + 1 */
-    uint32_t leases_max;          /* how many leases to hold at once; 2 */
+    const struct plan *plan; /* borrowed */
+    uint32_t permits;        /* staleness + 1 */
+    uint32_t leases_max;     /* how many leases to hold at once; 2 */
     uint64_t beat_us, resend_us, orphan_us;
-    struct frame_pool *pool;      /* borrowed; push and pull frames */
+    struct frame_pool *pool; /* borrowed; push and pull frames */
 };
 
 enum client_event_kind {
@@ -43,7 +43,7 @@ enum client_event_kind {
     CLIENT_FAULT /* the shell can't go on (bad cache block, model error): told to the head in STATE */
 };
 
-struct client_result {            /* of an evaluation, or running totals of training */
+struct client_result { /* of an evaluation, or running totals of training */
     double auc, auc_bound, logloss, accuracy;
     uint64_t count;
 };
@@ -51,23 +51,23 @@ struct client_result {            /* of an evaluation, or running totals of trai
 struct client_event {
     enum client_event_kind kind;
     uint64_t now_us;
-    struct msg *msg;              /* CLIENT_MSG */
-    struct flight *flight;        /* CLIENT_BATCH, CLIENT_GRADS, CLIENT_DROP */
-    uint64_t evaluate;            /* CLIENT_EVALUATED: which */
+    struct msg *msg;       /* CLIENT_MSG */
+    struct flight *flight; /* CLIENT_BATCH, CLIENT_GRADS, CLIENT_DROP */
+    uint64_t evaluate;     /* CLIENT_EVALUATED: which */
     struct client_result result;
     const char *fault;
 };
 
 enum client_action_kind {
-    CLIENT_SEND,      /* msg to shard `to`, or to the head (to = CLIENT_TO_HEAD); the shell frees it */
-    CLIENT_CONNECT,   /* shard addresses are known or changed: order->member */
-    CLIENT_ROWS,      /* flight: parameters are there, compute */
-    CLIENT_DONE,      /* flight: acked everywhere, evaluated or void: its memory is the shell's again */
-    CLIENT_LEASE,     /* lease: read these records, in order, after those of earlier leases */
-    CLIENT_EVALUATE,  /* evaluate: do this evaluation on the valid part now; no training is under way */
-    CLIENT_RESET,     /* all leases so far are void, a running evaluation too; flights come back (above) */
-    CLIENT_NOTE,      /* text: for the log */
-    CLIENT_EXIT       /* code and text: send what was given before, then end the process */
+    CLIENT_SEND, /* msg to shard `to`, or to the head (to = CLIENT_TO_HEAD); the shell frees it */
+    CLIENT_CONNECT, /* shard addresses are known or changed: order->member */
+    CLIENT_ROWS,    /* flight: parameters are there, compute */
+    CLIENT_DONE,  /* flight: acked everywhere, evaluated or void: its memory is the shell's again */
+    CLIENT_LEASE, /* lease: read these records, in order, after those of earlier leases */
+    CLIENT_EVALUATE, /* evaluate: do this evaluation on the valid part now; no training is under way */
+    CLIENT_RESET, /* all leases so far are void, a running evaluation too; flights come back (above) */
+    CLIENT_NOTE, /* text: for the log */
+    CLIENT_EXIT  /* code and text: send what was given before, then end the process */
 };
 
 #define CLIENT_TO_HEAD UINT32_MAX
@@ -81,7 +81,7 @@ struct client_action {
     uint64_t evaluate;
     const struct msg_order *order; /* borrowed until the next client_step */
     int code;
-    const char *text;              /* borrowed until the next client_step */
+    const char *text; /* borrowed until the next client_step */
 };
 
 struct client; /* opaque */
@@ -89,8 +89,8 @@ struct client; /* opaque */
 struct client *client_new(const struct client_conf *conf);
 void client_free(struct client *c);
 /* Actions: *out points into the client, valid until the next step. */
-void client_step(struct client *c, const struct client_event *ev,
-                 const struct client_action **out, size_t *out_n);
+void client_step(struct client *c, const struct client_event *ev, const struct client_action **out,
+                 size_t *out_n);
 /* Totals that the shell tells for STATE: loss and AUC of `epoch` so far. */
 void client_totals(struct client *c, uint64_t epoch, double loss_sum, uint64_t loss_count,
                    double auc, uint64_t rss_bytes);
@@ -98,10 +98,10 @@ const struct histogram *client_stalls(const struct client *c); /* us a computed 
 void client_check(const struct client *c);
 /* What the shell and tests read. */
 struct client_view {
-    uint64_t e, n;             /* of the last order obeyed */
-    enum mode mode;            /* 0 before the first */
+    uint64_t e, n;  /* of the last order obeyed */
+    enum mode mode; /* 0 before the first */
     uint64_t open, held, seq;
-    uint64_t unacked;          /* pushes started and not acked everywhere */
+    uint64_t unacked; /* pushes started and not acked everywhere */
     uint32_t permits_used;
     uint64_t leased;
     bool idle, ended;

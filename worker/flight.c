@@ -69,7 +69,7 @@ void flight_init(struct flight *f, const struct plan *plan, size_t unique_max)
 {
     const struct plan_table *dense = table_of(plan, PLAN_DENSE);
     const struct plan_table *stat = table_of(plan, PLAN_STAT);
-    *f = (struct flight){ 0 };
+    *f = (struct flight){0};
     make_rows(f, plan, unique_max);
     if (dense != NULL) {
         f->dense = floats(dense->blocks, DENSE_BLOCK);
@@ -98,7 +98,7 @@ void flight_release(struct flight *f, const struct plan *plan)
     free(f->grad_dense);
     free(f->grad_stat);
     free(f->part);
-    *f = (struct flight){ 0 };
+    *f = (struct flight){0};
 }
 
 void flight_partition(struct flight *f, const uint16_t *map, uint32_t shards)
@@ -129,17 +129,15 @@ void flight_partition(struct flight *f, const uint16_t *map, uint32_t shards)
 }
 
 /* dim is a constant in each of these calls: the inner copy becomes a few vector moves. */
-static inline __attribute__((always_inline)) void spread(float *restrict dst,
-                                                         const float *restrict src,
-                                                         const uint32_t *at, size_t n, size_t dim)
+static inline __attribute__((always_inline)) void
+spread(float *restrict dst, const float *restrict src, const uint32_t *at, size_t n, size_t dim)
 {
     for (size_t i = 0; i < n; i++)
         memcpy(dst + at[i] * dim, src + i * dim, dim * sizeof(float));
 }
 
-static inline __attribute__((always_inline)) void collect(float *restrict dst,
-                                                          const float *restrict src,
-                                                          const uint32_t *at, size_t n, size_t dim)
+static inline __attribute__((always_inline)) void
+collect(float *restrict dst, const float *restrict src, const uint32_t *at, size_t n, size_t dim)
 {
     for (size_t i = 0; i < n; i++)
         memcpy(dst + i * dim, src + at[i] * dim, dim * sizeof(float));
@@ -192,8 +190,10 @@ enum status flight_scatter(struct flight *f, const struct plan *plan, uint32_t s
     size_t stat_n = run_of(plan, PLAN_STAT, shard, shards, &stat_first);
 
     if (rows->u.rows.n != p->n || rows->frames != sparse + 2)
-        return errbuf_set(err, ST_BAD_PEER, "shard %u answered %u keys in %u frames, asked were %zu"
-                          " in %zu", shard, rows->u.rows.n, rows->frames, p->n, sparse + 2);
+        return errbuf_set(err, ST_BAD_PEER,
+                          "shard %u answered %u keys in %u frames, asked were %zu"
+                          " in %zu",
+                          shard, rows->u.rows.n, rows->frames, p->n, sparse + 2);
     for (size_t t = 0; t < sparse; t++) {
         if (rows->frame[t].bytes != p->n * plan->tables[t].dim * sizeof(float))
             return errbuf_set(err, ST_BAD_PEER, "shard %u answered %zu bytes of %zu rows of %s",

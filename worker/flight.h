@@ -13,35 +13,42 @@
 #include "common/base/plan.h"
 #include "common/wire/msg.h"
 
-struct flight_part {       /* what goes to one shard */
-    const uint32_t *at;    /* (n) positions in keys, rising; a view into the flight's own list */
+struct flight_part {    /* what goes to one shard */
+    const uint32_t *at; /* (n) positions in keys, rising; a view into the flight's own list */
     size_t n;
     uint64_t handle, step; /* of its ROWS */
     bool answered, need_keys;
 };
 
 /* Where a flight is: the core's own book-keeping. */
-enum flight_at { FLIGHT_SHELL, FLIGHT_WAITING, FLIGHT_PULLING, FLIGHT_LENT, FLIGHT_KEPT, FLIGHT_STARTED };
+enum flight_at {
+    FLIGHT_SHELL,
+    FLIGHT_WAITING,
+    FLIGHT_PULLING,
+    FLIGHT_LENT,
+    FLIGHT_KEPT,
+    FLIGHT_STARTED
+};
 
 struct flight {
     /* -- set by the shell before CLIENT_BATCH -- */
     uint64_t epoch, split, begin, end; /* record range in the epoch's order */
-    bool eval;                 /* rows only: no permit, no handle, no push */
-    const uint64_t *keys;      /* (unique), distinct; valid until done */
+    bool eval;                         /* rows only: no permit, no handle, no push */
+    const uint64_t *keys;              /* (unique), distinct; valid until done */
     size_t unique;
     /* -- memory made by flight_init, sized for unique_max; filled by the client before CLIENT_ROWS -- */
     float *rows[PLAN_TABLES_MAX]; /* sparse table t: (unique, dim) */
-    float *dense, *stat;       /* (blocks * DENSE_BLOCK) */
+    float *dense, *stat;          /* (blocks * DENSE_BLOCK) */
     /* -- filled by the shell before CLIENT_GRADS -- */
     float *grad_rows[PLAN_TABLES_MAX];
     float *grad_dense, *grad_stat;
     /* -- client only -- */
-    uint32_t *at;              /* (unique) positions by shard; owned, as are the next two */
-    uint16_t *owner;           /* (unique) shard of each key */
-    struct flight_part *part;  /* (shards) */
+    uint32_t *at;             /* (unique) positions by shard; owned, as are the next two */
+    uint16_t *owner;          /* (unique) shard of each key */
+    struct flight_part *part; /* (shards) */
     uint32_t parts, parts_cap;
     size_t unique_cap;
-    uint32_t answered, acks;   /* shards that did */
+    uint32_t answered, acks; /* shards that did */
     enum flight_at where;
     bool dropped;              /* a reset made it void while it was lent */
     uint64_t request;          /* of its pull */
@@ -66,6 +73,7 @@ MUST_CHECK enum status flight_scatter(struct flight *f, const struct plan *plan,
 void flight_gather(const struct flight *f, const struct plan *plan, uint32_t shard, uint32_t shards,
                    bool with_keys, struct frame_pool *pool, struct msg *push);
 /* One shard's PULL: its keys frame. */
-void flight_keys(const struct flight *f, uint32_t shard, struct frame_pool *pool, struct frame *out);
+void flight_keys(const struct flight *f, uint32_t shard, struct frame_pool *pool,
+                 struct frame *out);
 
 #endif

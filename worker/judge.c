@@ -29,7 +29,7 @@
 
 struct judge_call {
     const char *snapshot, *job, *predictions;
-    char **data, **sets;      /* borrowed strings; arrays owned */
+    char **data, **sets; /* borrowed strings; arrays owned */
     size_t data_used, sets_used;
     bool json;
 };
@@ -39,14 +39,14 @@ struct judge {
     char dir[1024];
     struct manifest manifest;
     struct run_dir run;
-    struct job own_job;       /* of --job; unused without */
-    const struct job *job;    /* borrowed: one of the two */
+    struct job own_job;    /* of --job; unused without */
+    const struct job *job; /* borrowed: one of the two */
     struct store *store;
     struct model *model;
-    float *dense, *stat;      /* (blocks * DENSE_BLOCK), owned */
-    char scratch[64];         /* folder of converted files, or "" */
+    float *dense, *stat; /* (blocks * DENSE_BLOCK), owned */
+    char scratch[64];    /* folder of converted files, or "" */
     struct dataset *data;
-    const char *what;         /* how the data is called in the result */
+    const char *what; /* how the data is called in the result */
     struct auc auc;
     struct logloss loss;
     FILE *predictions;
@@ -54,7 +54,8 @@ struct judge {
 
 /* -- the call -- */
 
-static enum status take_flag(struct judge_call *c, const char *flag, char *value, struct errbuf *err)
+static enum status take_flag(struct judge_call *c, const char *flag, char *value,
+                             struct errbuf *err)
 {
     if (strcmp(flag, "--snapshot") == 0) {
         c->snapshot = value;
@@ -247,8 +248,8 @@ struct scorer {
     float *rows[PLAN_TABLES_MAX]; /* (unique, dim), owned */
     uint32_t *slots;              /* (unique) */
     size_t cap;
-    uint64_t *numbers;            /* (JUDGE_BATCH) */
-    float *logits;                /* (JUDGE_BATCH) */
+    uint64_t *numbers; /* (JUDGE_BATCH) */
+    float *logits;     /* (JUDGE_BATCH) */
 };
 
 static void gather(const struct judge *j, struct scorer *s)
@@ -364,7 +365,8 @@ static void print_result(const struct judge *j)
     double calibration =
         j->loss.positives > 0 ? j->loss.predicted / (double)j->loss.positives : NAN;
     if (!j->call->json) {
-        printf("cut %" PRIu64 " on %s: %" PRIu64 " records\n", j->manifest.k, j->what, j->loss.count);
+        printf("cut %" PRIu64 " on %s: %" PRIu64 " records\n", j->manifest.k, j->what,
+               j->loss.count);
         printf("  AUC          %.5f  (+- %.1e)\n", a.auc, a.bound);
         printf("  logloss      %.5f\n", logloss_mean(&j->loss));
         printf("  accuracy     %.5f\n", logloss_accuracy(&j->loss));

@@ -31,12 +31,11 @@
 
 enum { ALIGN_POOL_BYTES = 16 << 20, STACK_BYTES = 8192, RUN_BYTES = 4 };
 
-
-static const uint8_t speaks[12] = { [MSG_ORDER] = ROLE_HEAD,         [MSG_WORKER_STATE] = ROLE_WORKER,
-                                     [MSG_SHARD_STATE] = ROLE_SHARD,  [MSG_LEASE] = ROLE_HEAD,
-                                     [MSG_PULL] = ROLE_WORKER,        [MSG_ROWS] = ROLE_SHARD,
-                                     [MSG_PUSH] = ROLE_WORKER,        [MSG_ACK] = ROLE_SHARD,
-                                     [MSG_STATUS] = ROLE_FRONT,       [MSG_REPORT] = ROLE_HEAD };
+static const uint8_t speaks[12] = {
+    [MSG_ORDER] = ROLE_HEAD,  [MSG_WORKER_STATE] = ROLE_WORKER, [MSG_SHARD_STATE] = ROLE_SHARD,
+    [MSG_LEASE] = ROLE_HEAD,  [MSG_PULL] = ROLE_WORKER,         [MSG_ROWS] = ROLE_SHARD,
+    [MSG_PUSH] = ROLE_WORKER, [MSG_ACK] = ROLE_SHARD,           [MSG_STATUS] = ROLE_FRONT,
+    [MSG_REPORT] = ROLE_HEAD};
 
 /* ---- encode ---- */
 
@@ -431,7 +430,8 @@ static enum status take_map(const ProtobufCBinaryData *runs, uint32_t shards, ui
     return b == BUCKETS ? ST_OK : bad(err, "the bucket map has holes");
 }
 
-static enum status take_schedule(const Penstock__Schedule *p, struct schedule *s, struct errbuf *err)
+static enum status take_schedule(const Penstock__Schedule *p, struct schedule *s,
+                                 struct errbuf *err)
 {
     if (p == NULL)
         return ST_OK;
@@ -508,7 +508,7 @@ static enum status decode_worker(const Penstock__WorkerState *p, struct msg_work
         if (g->upto > WIRE_RECORDS_MAX || g->split > WIRE_RECORDS_MAX)
             return bad(err, "a worker's progress is out of range");
         w->progress[i] =
-            (struct msg_progress){ .epoch = g->epoch, .split = g->split, .upto = g->upto };
+            (struct msg_progress){.epoch = g->epoch, .split = g->split, .upto = g->upto};
     }
     w->room = p->room;
     w->idle = p->idle;
@@ -580,11 +580,11 @@ static enum status decode_lease(const Penstock__Lease *p, struct msg_lease *l, s
 {
     if (p->end > WIRE_RECORDS_MAX || p->begin > p->end || p->split > WIRE_RECORDS_MAX)
         return bad(err, "a lease is out of range");
-    *l = (struct msg_lease){ .number = p->number,
-                             .epoch = p->epoch,
-                             .split = p->split,
-                             .begin = p->begin,
-                             .end = p->end };
+    *l = (struct msg_lease){.number = p->number,
+                            .epoch = p->epoch,
+                            .split = p->split,
+                            .begin = p->begin,
+                            .end = p->end};
     return ST_OK;
 }
 
@@ -593,11 +593,11 @@ static enum status decode_pull(const Penstock__Pull *p, const uint64_t *bytes, s
 {
     if (p->n > WIRE_KEYS_MAX || frames != 1 || bytes[0] != (uint64_t)p->n * 8)
         return bad(err, "a pull whose keys don't fit its count");
-    *q = (struct msg_pull){ .request = p->request,
-                            .tables = p->tables,
-                            .dense = p->dense != 0,
-                            .handle = p->handle != 0,
-                            .n = p->n };
+    *q = (struct msg_pull){.request = p->request,
+                           .tables = p->tables,
+                           .dense = p->dense != 0,
+                           .handle = p->handle != 0,
+                           .n = p->n};
     return ST_OK;
 }
 
@@ -616,9 +616,7 @@ static enum status decode_rows(const Penstock__Rows *p, const uint64_t *bytes, s
 {
     if (p->n > WIRE_KEYS_MAX)
         return bad(err, "rows of too many keys");
-    *r = (struct msg_rows){
-        .request = p->request, .handle = p->handle, .n = p->n, .step = p->step
-    };
+    *r = (struct msg_rows){.request = p->request, .handle = p->handle, .n = p->n, .step = p->step};
     return floats_only(bytes, 0, frames, err);
 }
 
@@ -631,16 +629,16 @@ static enum status decode_push(const Penstock__Push *p, const uint64_t *bytes, s
         return bad(err, "a push whose keys don't fit its count");
     if (p->begin > p->end || p->end > WIRE_RECORDS_MAX || p->split > WIRE_RECORDS_MAX)
         return bad(err, "a push whose records are out of range");
-    *q = (struct msg_push){ .rank = p->rank,
-                            .seq = p->seq,
-                            .tag = p->tag,
-                            .handle = p->handle,
-                            .n = p->n,
-                            .epoch = p->epoch,
-                            .split = p->split,
-                            .begin = p->begin,
-                            .end = p->end,
-                            .pulled_step = p->pulled_step };
+    *q = (struct msg_push){.rank = p->rank,
+                           .seq = p->seq,
+                           .tag = p->tag,
+                           .handle = p->handle,
+                           .n = p->n,
+                           .epoch = p->epoch,
+                           .split = p->split,
+                           .begin = p->begin,
+                           .end = p->end,
+                           .pulled_step = p->pulled_step};
     return floats_only(bytes, 1, frames, err);
 }
 
@@ -680,7 +678,7 @@ static enum status decode_body(const Penstock__Envelope *e, struct msg *m, struc
     case MSG_PUSH: return decode_push(e->push, bytes, frames, &m->u.push, err);
     case MSG_REPORT: return text_frame(bytes, frames, WIRE_TEXT_MAX, err);
     case MSG_REFUSED:
-        m->u.refused = (struct msg_refused){ .boot = e->refused->boot, .e = e->refused->e };
+        m->u.refused = (struct msg_refused){.boot = e->refused->boot, .e = e->refused->e};
         return text_frame(bytes, frames, WIRE_REFUSED_MAX, err);
     default: break;
     }
@@ -692,9 +690,8 @@ static enum status decode_body(const Penstock__Envelope *e, struct msg *m, struc
     case MSG_SHARD_STATE: return decode_shard(e->shard_state, &m->u.shard, err);
     case MSG_LEASE: return decode_lease(e->lease, &m->u.lease, err);
     case MSG_ACK:
-        m->u.ack = (struct msg_ack){ .seq = e->ack->seq,
-                                     .refused = e->ack->refused,
-                                     .keys = e->ack->keys != 0 };
+        m->u.ack = (struct msg_ack){
+            .seq = e->ack->seq, .refused = e->ack->refused, .keys = e->ack->keys != 0};
         return ST_OK;
     default: m->u.want_stop = e->status->want_stop != 0; return ST_OK;
     }
@@ -746,17 +743,17 @@ static void move_frames(struct msg *m, struct frame *frames, size_t n)
             frame_release(&frames[i]);
         } else {
             m->frame[i] = frames[i];
-            frames[i] = (struct frame){ 0 };
+            frames[i] = (struct frame){0};
         }
     }
 }
 
-enum status codec_decode(const void *env, size_t env_bytes, struct frame *frames, size_t frames_used,
-                         struct msg **out, struct errbuf *err)
+enum status codec_decode(const void *env, size_t env_bytes, struct frame *frames,
+                         size_t frames_used, struct msg **out, struct errbuf *err)
 {
     unsigned char stack[STACK_BYTES] __attribute__((aligned(16)));
-    struct budget budget = { .at = stack, .end = stack + sizeof stack, .left = WIRE_UNPACK_MAX };
-    ProtobufCAllocator allocator = { budget_alloc, budget_free, &budget };
+    struct budget budget = {.at = stack, .end = stack + sizeof stack, .left = WIRE_UNPACK_MAX};
+    ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
     enum status st;
 
     if (env_bytes > WIRE_ENVELOPE_MAX)

@@ -20,9 +20,9 @@ enum { CLASS_MIN = 6, CLASS_MAX = 26, CLASSES = CLASS_MAX - CLASS_MIN + 1 };
 
 struct block {
     struct frame_pool *pool;
-    struct block *next; /* while free */
-    size_t bytes;       /* of data asked for while it is out */
-    uint32_t size_class;    /* CLASSES: from malloc, not kept */
+    struct block *next;  /* while free */
+    size_t bytes;        /* of data asked for while it is out */
+    uint32_t size_class; /* CLASSES: from malloc, not kept */
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct block) == 64, "data must stay aligned behind the header");
@@ -42,7 +42,7 @@ void frame_release(struct frame *f)
 {
     if (f->release != NULL)
         f->release(f->data, f->hint);
-    *f = (struct frame){ 0 };
+    *f = (struct frame){0};
 }
 
 struct frame_pool *frame_pool_new(uint64_t bytes_max)
@@ -95,7 +95,7 @@ static void give_back(void *data, void *hint)
 struct frame frame_pool_get(struct frame_pool *p, size_t bytes)
 {
     if (bytes == 0)
-        return (struct frame){ 0 };
+        return (struct frame){0};
     uint32_t c = class_of(bytes);
     size_t room = c < CLASSES ? (size_t)1 << (c + CLASS_MIN) : bytes;
     pthread_mutex_lock(&p->lock);
@@ -119,7 +119,7 @@ struct frame frame_pool_get(struct frame_pool *p, size_t bytes)
         b->size_class = c;
     }
     b->bytes = bytes;
-    return (struct frame){ .data = b + 1, .bytes = bytes, .release = give_back, .hint = b };
+    return (struct frame){.data = b + 1, .bytes = bytes, .release = give_back, .hint = b};
 }
 
 uint64_t frame_pool_misses(struct frame_pool *p)

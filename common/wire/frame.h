@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 struct frame {
-    void *data;                               /* 64-byte aligned when it comes from a pool */
+    void *data; /* 64-byte aligned when it comes from a pool */
     size_t bytes;
-    void (*release)(void *data, void *hint);  /* NULL: borrowed, or empty */
+    void (*release)(void *data, void *hint); /* NULL: borrowed, or empty */
     void *hint;
 };
 

@@ -84,12 +84,11 @@ void msg_set_text(struct msg *m, const char *text)
     if (m->frames > 0)
         frame_release(&m->frame[0]);
     m->frames = 1;
-    m->frame[0] = (struct frame){ 0 };
+    m->frame[0] = (struct frame){0};
     if (text[0] == '\0')
         return;
-    m->frame[0] = (struct frame){ .data = mem_strdup(text),
-                                  .bytes = strlen(text),
-                                  .release = free_text };
+    m->frame[0] =
+        (struct frame){.data = mem_strdup(text), .bytes = strlen(text), .release = free_text};
 }
 
 void msg_text(const struct msg *m, char *dst, size_t cap)
@@ -106,20 +105,20 @@ void msg_text(const struct msg *m, char *dst, size_t cap)
 
 const char *msg_kind_name(enum msg_kind kind)
 {
-    static const char *const name[] = { "?",    "ORDER", "WORKER_STATE", "SHARD_STATE",
-                                        "LEASE", "PULL", "ROWS",         "PUSH",
-                                        "ACK",  "STATUS", "REPORT",      "REFUSED" };
+    static const char *const name[] = {"?",     "ORDER",  "WORKER_STATE", "SHARD_STATE",
+                                       "LEASE", "PULL",   "ROWS",         "PUSH",
+                                       "ACK",   "STATUS", "REPORT",       "REFUSED"};
     return (unsigned)kind < sizeof name / sizeof name[0] ? name[kind] : "?";
 }
 
 const char *mode_name(enum mode mode)
 {
-    static const char *const name[] = { "-", "RECOVER", "RUN", "HOLD", "TAKE", "STOP" };
+    static const char *const name[] = {"-", "RECOVER", "RUN", "HOLD", "TAKE", "STOP"};
     return (unsigned)mode < sizeof name / sizeof name[0] ? name[mode] : "?";
 }
 
 const char *role_name(enum role role)
 {
-    static const char *const name[] = { "?", "head", "shard", "worker", "front" };
+    static const char *const name[] = {"?", "head", "shard", "worker", "front"};
     return (unsigned)role < sizeof name / sizeof name[0] ? name[role] : "?";
 }

@@ -16,13 +16,13 @@
 #include "common/wire/frame.h"
 #include "common/wire/schedule.h"
 
-#define SHARDS_MAX 4096u
-#define WORKERS_MAX 65536u
-#define ADDRESS_MAX 96u
-#define LEASES_MAX 16u                       /* of one worker at a time */
+#define SHARDS_MAX     4096u
+#define WORKERS_MAX    65536u
+#define ADDRESS_MAX    96u
+#define LEASES_MAX     16u                   /* of one worker at a time */
 #define MSG_FRAMES_MAX (PLAN_TABLES_MAX + 2) /* behind the envelope */
-#define WHY_MAX 160u
-#define FILE_NAME_MAX 96u
+#define WHY_MAX        160u
+#define FILE_NAME_MAX  96u
 
 enum role { ROLE_HEAD = 1, ROLE_SHARD = 2, ROLE_WORKER = 3, ROLE_FRONT = 4 };
 
@@ -32,15 +32,15 @@ enum msg_kind {
     MSG_SHARD_STATE = 3,  /* shard -> head */
     MSG_LEASE = 4,        /* head -> worker */
     MSG_PULL = 5,         /* worker -> shard; frames: keys u64 (n) */
-    MSG_ROWS = 6,         /* shard -> worker; frames: for each set bit of the pull's `tables`, rising, rows
+    MSG_ROWS = 6, /* shard -> worker; frames: for each set bit of the pull's `tables`, rising, rows
                              f32 (n, dim); then, if dense was asked for, always two: dense f32, stat f32
                              (this shard's block run; empty where the plan has no such table) */
-    MSG_PUSH = 7,         /* worker -> shard; frames: keys u64 (n), empty with a handle; for each sparse
+    MSG_PUSH = 7, /* worker -> shard; frames: keys u64 (n), empty with a handle; for each sparse
                              table gradients f32 (n, dim); dense f32; stat f32 (empty as above) */
-    MSG_ACK = 8,          /* shard -> worker */
-    MSG_STATUS = 9,       /* front -> head: asks; `want_stop` asks for the graceful end */
-    MSG_REPORT = 10,      /* head -> front; frame: JSON text */
-    MSG_REFUSED = 11      /* anyone -> sender of a foreign or stale message; frame: text why */
+    MSG_ACK = 8,  /* shard -> worker */
+    MSG_STATUS = 9,  /* front -> head: asks; `want_stop` asks for the graceful end */
+    MSG_REPORT = 10, /* head -> front; frame: JSON text */
+    MSG_REFUSED = 11 /* anyone -> sender of a foreign or stale message; frame: text why */
 };
 
 enum mode { MODE_RECOVER = 1, MODE_RUN = 2, MODE_HOLD = 3, MODE_TAKE = 4, MODE_STOP = 5 };
@@ -55,47 +55,47 @@ struct msg_order {
     uint64_t n;
     enum mode mode;
     uint64_t open, complete, complete_e, resolved, base, base_e;
-    bool full;                      /* TAKE: write this cut full */
+    bool full; /* TAKE: write this cut full */
     uint32_t shards;
-    struct msg_member *member;      /* (shards); owned by the message */
-    uint64_t world;                 /* 0 = none yet */
+    struct msg_member *member; /* (shards); owned by the message */
+    uint64_t world;            /* 0 = none yet */
     uint32_t world_size;
-    uint16_t map[BUCKETS];          /* bucket -> shard */
-    struct schedule schedule;       /* for the open interval */
-    uint64_t split_records, records;/* geometry of the log: splits of the epoch */
+    uint16_t map[BUCKETS];           /* bucket -> shard */
+    struct schedule schedule;        /* for the open interval */
+    uint64_t split_records, records; /* geometry of the log: splits of the epoch */
     uint64_t epoch;
-    uint64_t evaluate;              /* number of the evaluation to do now; 0 = none */
-    int32_t stop_code;              /* MODE_STOP: exit code everybody ends with */
-    char why[WHY_MAX];              /* MODE_STOP: in words, for logs */
+    uint64_t evaluate; /* number of the evaluation to do now; 0 = none */
+    int32_t stop_code; /* MODE_STOP: exit code everybody ends with */
+    char why[WHY_MAX]; /* MODE_STOP: in words, for logs */
 };
 
-struct msg_progress {               /* records [begin of split, upto) of the split have been pushed */
-    uint64_t epoch, split, upto;    /* upto: absolute offset in the epoch's order */
+struct msg_progress {            /* records [begin of split, upto) of the split have been pushed */
+    uint64_t epoch, split, upto; /* upto: absolute offset in the epoch's order */
 };
 
 struct msg_worker_state {
-    uint64_t n;                     /* order obeyed */
-    uint64_t held;                  /* n of the HOLD answered, or 0 */
+    uint64_t n;    /* order obeyed */
+    uint64_t held; /* n of the HOLD answered, or 0 */
     uint64_t world;
     uint32_t rank, world_size;
-    uint64_t leased;                /* number of the last LEASE taken (msg_lease.number) */
-    uint32_t leases;                /* entries of progress: the last leases taken, finished ones too */
+    uint64_t leased; /* number of the last LEASE taken (msg_lease.number) */
+    uint32_t leases; /* entries of progress: the last leases taken, finished ones too */
     struct msg_progress progress[LEASES_MAX];
-    uint32_t room;                  /* leases it can still take */
-    bool idle;                      /* nothing in flight, nothing unacked, no lease unfinished */
+    uint32_t room; /* leases it can still take */
+    bool idle;     /* nothing in flight, nothing unacked, no lease unfinished */
     /* running totals, for people */
-    uint64_t totals_epoch;          /* epoch that loss and AUC below are of */
+    uint64_t totals_epoch; /* epoch that loss and AUC below are of */
     double loss_sum;
-    uint64_t loss_count;            /* records computed in this epoch */
-    double train_auc;               /* of this epoch's records so far */
-    uint64_t refused;               /* rows the shards refused since e began */
+    uint64_t loss_count; /* records computed in this epoch */
+    double train_auc;    /* of this epoch's records so far */
+    uint64_t refused;    /* rows the shards refused since e began */
     uint64_t rss_bytes;
-    uint64_t stall_us_max;          /* longest wait of a kept batch */
+    uint64_t stall_us_max; /* longest wait of a kept batch */
     /* result of evaluation `evaluated` (rank 0 only; 0 = none yet) */
     uint64_t evaluated;
     double auc, auc_bound, logloss, accuracy;
     uint64_t eval_count;
-    char fault[WHY_MAX];            /* not empty: this worker can't go on */
+    char fault[WHY_MAX]; /* not empty: this worker can't go on */
 };
 
 struct msg_shard_state {
@@ -103,8 +103,8 @@ struct msg_shard_state {
     uint32_t shard;
     char address[ADDRESS_MAX];
     uint64_t open;
-    uint64_t complete;              /* what it stands on: base or last complete cut */
-    bool loading;                   /* RECOVER obeyed but files still load */
+    uint64_t complete; /* what it stands on: base or last complete cut */
+    bool loading;      /* RECOVER obeyed but files still load */
     /* the last taken cut once its file is durable */
     uint64_t durable_e, durable_k;
     char file[FILE_NAME_MAX];
@@ -112,66 +112,66 @@ struct msg_shard_state {
     uint64_t bytes, rows_written, xxh3;
     uint32_t tables;
     uint64_t hash[PLAN_TABLES_MAX], rows[PLAN_TABLES_MAX];
-    uint64_t step, rendered;        /* as of the take: pushes applied; step of the last full cut */
-    uint64_t cut_applied;           /* as of the take: records applied, in the history of this log */
-    uint64_t failed_k;              /* cut of this e that could not be written, with why */
+    uint64_t step, rendered; /* as of the take: pushes applied; step of the last full cut */
+    uint64_t cut_applied;    /* as of the take: records applied, in the history of this log */
+    uint64_t failed_k;       /* cut of this e that could not be written, with why */
     char why[WHY_MAX];
     uint64_t undo_bytes;
     bool want_cut;
-    bool need_full;                 /* images were given up: only a full cut can be written next */
-    bool fault;                     /* an invariant broke; `why` says which */
+    bool need_full; /* images were given up: only a full cut can be written next */
+    bool fault;     /* an invariant broke; `why` says which */
     /* running totals; pushes and applied as of base plus what came since (base's step and records) */
     uint64_t pushes, applied, doubled, skipped, refused, refused_worker;
-    char refused_where[WHY_MAX];    /* last refusal: table, key, worker, records */
+    char refused_where[WHY_MAX]; /* last refusal: table, key, worker, records */
     uint64_t table_bytes, rows_live, rss_bytes;
     double staleness_mean;
     uint64_t staleness_p99;
 };
 
 struct msg_lease {
-    uint64_t number;                /* 1, 2, 3 ... of this worker in this e: taken in order, each once */
+    uint64_t number; /* 1, 2, 3 ... of this worker in this e: taken in order, each once */
     uint64_t epoch, split, begin, end; /* records of the epoch's order still to do */
 };
 
 struct msg_pull {
     uint64_t request;
-    uint64_t tables;                /* bit t: rows of sparse table t wanted */
-    bool dense;                     /* dense and stat wanted */
-    bool handle;                    /* a push will follow */
-    uint32_t n;                     /* keys */
+    uint64_t tables; /* bit t: rows of sparse table t wanted */
+    bool dense;      /* dense and stat wanted */
+    bool handle;     /* a push will follow */
+    uint32_t n;      /* keys */
 };
 
 struct msg_rows {
     uint64_t request;
-    uint64_t handle;                /* 0 = none kept */
+    uint64_t handle; /* 0 = none kept */
     uint32_t n;
-    uint64_t step;                  /* pushes applied when it was answered */
+    uint64_t step; /* pushes applied when it was answered */
 };
 
 struct msg_push {
     uint32_t rank;
-    uint64_t seq, tag;              /* tag = the open interval */
-    uint64_t handle;                /* 0: the keys frame is filled */
-    uint32_t n;                     /* keys */
+    uint64_t seq, tag;                 /* tag = the open interval */
+    uint64_t handle;                   /* 0: the keys frame is filled */
+    uint32_t n;                        /* keys */
     uint64_t epoch, split, begin, end; /* record range it stands for */
-    uint64_t pulled_step;           /* step of the rows it was computed on: staleness = applied - this */
+    uint64_t pulled_step; /* step of the rows it was computed on: staleness = applied - this */
 };
 
 struct msg_ack {
-    uint64_t seq;                   /* last applied in order */
-    uint64_t refused;               /* rows of this worker's pushes refused since e began */
-    bool keys;                      /* the handle of seq + 1 is gone: send it again with keys */
+    uint64_t seq;     /* last applied in order */
+    uint64_t refused; /* rows of this worker's pushes refused since e began */
+    bool keys;        /* the handle of seq + 1 is gone: send it again with keys */
 };
 
-struct msg_refused {                /* of the message that was refused: its sender and incarnation */
+struct msg_refused { /* of the message that was refused: its sender and incarnation */
     uint64_t boot, e;
 };
 
 struct msg {
     enum msg_kind kind;
-    uint64_t job, e, boot;          /* of the sender */
+    uint64_t job, e, boot; /* of the sender */
     enum role role;
-    uint32_t sender;                /* shard, rank; 0 for head and front */
+    uint32_t sender; /* shard, rank; 0 for head and front */
     union {
         struct msg_order order;
         struct msg_worker_state worker;

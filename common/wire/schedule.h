@@ -12,9 +12,9 @@
 #define SCHEDULE_CHANGES_MAX 64
 
 struct schedule {
-    uint64_t warmup;     /* steps; 0 = none */
-    double rate_min;     /* floor for rates lowered by changes */
-    uint32_t changes;    /* number of entries below */
+    uint64_t warmup;  /* steps; 0 = none */
+    double rate_min;  /* floor for rates lowered by changes */
+    uint32_t changes; /* number of entries below */
     struct {
         uint64_t from_step; /* first step with this factor; rising */
         double factor;

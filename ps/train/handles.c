@@ -10,7 +10,7 @@ enum { CAP_FIRST = 64, CAP_MAX = 1 << 16 };
 
 void handles_init(struct handles *h, uint64_t bytes_max)
 {
-    *h = (struct handles){ .cap = CAP_FIRST, .first = 1, .next = 1, .bytes_max = bytes_max };
+    *h = (struct handles){.cap = CAP_FIRST, .first = 1, .next = 1, .bytes_max = bytes_max};
     h->ring = mem_array(h->cap, sizeof *h->ring);
 }
 
@@ -18,7 +18,7 @@ void handles_release(struct handles *h)
 {
     handles_clear(h);
     free(h->ring);
-    *h = (struct handles){ 0 };
+    *h = (struct handles){0};
 }
 
 static struct handle *at(struct handles *h, uint64_t id)
@@ -82,8 +82,8 @@ uint64_t handles_add(struct handles *h, struct frame *keys, struct frame *slots,
             drop_oldest(h);
     }
     uint64_t id = h->next++;
-    *at(h, id) = (struct handle){ .id = id, .n = n, .keys = *keys, .slots = *slots };
-    *keys = *slots = (struct frame){ 0 };
+    *at(h, id) = (struct handle){.id = id, .n = n, .keys = *keys, .slots = *slots};
+    *keys = *slots = (struct frame){0};
     h->bytes += bytes;
     return id;
 }

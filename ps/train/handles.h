@@ -30,8 +30,9 @@ void handles_release(struct handles *h);
 void handles_clear(struct handles *h); /* ids go on: an old one never names a new pull */
 /* Takes both frames. 0 if they alone are beyond the bound (then they are released). */
 uint64_t handles_add(struct handles *h, struct frame *keys, struct frame *slots, uint32_t n);
-struct handle *handles_find(struct handles *h, uint64_t id); /* NULL: gone; valid until the next add */
-void handles_drop(struct handles *h, uint64_t id);           /* its push is applied */
+struct handle *handles_find(struct handles *h,
+                            uint64_t id);          /* NULL: gone; valid until the next add */
+void handles_drop(struct handles *h, uint64_t id); /* its push is applied */
 void handles_check(const struct handles *h);
 
 #endif

@@ -16,16 +16,18 @@ bool head_commit_sound(struct head *h)
     uint64_t want = head_log_applied(&h->cut.log);
     for (uint32_t s = 0; s < h->conf.shards; s++) {
         const struct msg_shard_state *t = &h->shard[s].state;
-        if (t->step != first->step || t->rendered != first->rendered || t->tables != first->tables ||
-            t->tables != h->conf.plan->tables_used || t->file_full != h->cut.full) {
+        if (t->step != first->step || t->rendered != first->rendered ||
+            t->tables != first->tables || t->tables != h->conf.plan->tables_used ||
+            t->file_full != h->cut.full) {
             head_end(h, 1, "fault: shard %u took cut %llu after %llu pushes, shard 0 after %llu", s,
                      (unsigned long long)h->cut.k, (unsigned long long)t->step,
                      (unsigned long long)first->step);
             return false;
         }
         if (t->cut_applied != want) {
-            head_end(h, 1, "fault: shard %u took cut %llu with %llu records, its positions say %llu",
-                     s, (unsigned long long)h->cut.k, (unsigned long long)t->cut_applied,
+            head_end(h, 1,
+                     "fault: shard %u took cut %llu with %llu records, its positions say %llu", s,
+                     (unsigned long long)h->cut.k, (unsigned long long)t->cut_applied,
                      (unsigned long long)want);
             return false;
         }
@@ -43,13 +45,13 @@ static void fill_files(const struct head *h, struct manifest *m)
     for (uint32_t s = 0; s < h->conf.shards; s++) {
         const struct msg_shard_state *t = &h->shard[s].state;
         struct manifest_file *f = &m->files[old + s];
-        *f = (struct manifest_file){ .k = h->cut.k,
-                                     .e = h->e,
-                                     .shard = s,
-                                     .full = h->cut.full,
-                                     .bytes = t->bytes,
-                                     .rows = t->rows_written,
-                                     .xxh3 = t->xxh3 };
+        *f = (struct manifest_file){.k = h->cut.k,
+                                    .e = h->e,
+                                    .shard = s,
+                                    .full = h->cut.full,
+                                    .bytes = t->bytes,
+                                    .rows = t->rows_written,
+                                    .xxh3 = t->xxh3};
         memcpy(f->name, t->file, sizeof f->name);
     }
 }
@@ -63,8 +65,7 @@ static void fill_positions(const struct head_log *l, struct manifest *m)
     m->splits = mem_array(l->splits, sizeof *m->splits);
     for (uint64_t i = 0; i < l->splits; i++) {
         if (l->upto[i] > head_split_begin(l, i))
-            m->splits[m->splits_used++] =
-                (struct manifest_split){ .split = i, .upto = l->upto[i] };
+            m->splits[m->splits_used++] = (struct manifest_split){.split = i, .upto = l->upto[i]};
     }
 }
 

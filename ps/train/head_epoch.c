@@ -58,7 +58,7 @@ static void train_result(const struct head *h, struct recipe_epoch *r)
 
 static void decide(struct head *h)
 {
-    struct recipe_epoch result = { .auc = NAN, .logloss = NAN, .accuracy = NAN };
+    struct recipe_epoch result = {.auc = NAN, .logloss = NAN, .accuracy = NAN};
     uint64_t step = h->shard[0].state.pushes;
     for (uint32_t s = 1; s < h->conf.shards; s++) {
         if (h->shard[s].state.pushes != step) {

@@ -37,11 +37,11 @@ void head_lease_give(struct head *h, uint32_t rank)
            w->granted - w->state.leased < HEAD_LEASES && next_split(&h->log, &split)) {
         w->granted++;
         w->lease[w->granted % HEAD_LEASES] =
-            (struct msg_lease){ .number = w->granted,
-                                .epoch = h->log.epoch,
-                                .split = split,
-                                .begin = h->log.upto[split],
-                                .end = head_split_end(&h->log, split) };
+            (struct msg_lease){.number = w->granted,
+                               .epoch = h->log.epoch,
+                               .split = split,
+                               .begin = h->log.upto[split],
+                               .end = head_split_end(&h->log, split)};
         send_lease(h, w, w->granted);
     }
 }

@@ -29,11 +29,11 @@ void head_log_begin(struct head_log *l, uint64_t epoch, uint64_t records, uint64
 {
     assert(records > 0 && split_records > 0);
     head_log_release(l);
-    *l = (struct head_log){ .epoch = epoch,
-                            .records = records,
-                            .split_records = split_records,
-                            .splits = (records + split_records - 1) / split_records,
-                            .before = before };
+    *l = (struct head_log){.epoch = epoch,
+                           .records = records,
+                           .split_records = split_records,
+                           .splits = (records + split_records - 1) / split_records,
+                           .before = before};
     l->upto = mem_array(l->splits, sizeof *l->upto);
     for (uint64_t i = 0; i < l->splits; i++)
         l->upto[i] = head_split_begin(l, i);
@@ -42,7 +42,7 @@ void head_log_begin(struct head_log *l, uint64_t epoch, uint64_t records, uint64
 void head_log_release(struct head_log *l)
 {
     free(l->upto);
-    *l = (struct head_log){ 0 };
+    *l = (struct head_log){0};
 }
 
 void head_log_copy(struct head_log *to, const struct head_log *from)

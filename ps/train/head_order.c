@@ -16,7 +16,7 @@ struct head_action *head_act(struct head *h, enum head_action_kind kind)
 {
     mem_grow(&h->action, &h->actions_cap, h->actions + 1, sizeof *h->action);
     struct head_action *a = &h->action[h->actions++];
-    *a = (struct head_action){ .kind = kind };
+    *a = (struct head_action){.kind = kind};
     return a;
 }
 
@@ -113,7 +113,7 @@ void head_refuse(struct head *h, uint64_t route, const struct msg *what, const c
         return;
     h->refuse_us = h->now_us + 1;
     struct msg *m = head_msg(h, MSG_REFUSED);
-    m->u.refused = (struct msg_refused){ .boot = what->boot, .e = what->e };
+    m->u.refused = (struct msg_refused){.boot = what->boot, .e = what->e};
     msg_set_text(m, why);
     head_send(h, route, m);
     head_notice(h, "refused a message: %s", why);

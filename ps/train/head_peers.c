@@ -50,7 +50,7 @@ static void candidate(struct head *h, uint64_t route, const struct msg *m)
             return;
         }
         for (uint32_t r = 0; r < h->conf.workers; r++)
-            h->worker[r].peer = (struct head_peer){ 0 };
+            h->worker[r].peer = (struct head_peer){0};
         h->seen_world = w->world;
     }
     h->seen_world_us = h->now_us;
@@ -96,8 +96,8 @@ static void read_worker(struct head *h, uint32_t rank, const struct msg_worker_s
     struct head_worker *k = &h->worker[rank];
     for (uint32_t i = 0; i < w->leases; i++) {
         if (!head_log_moved(&h->log, &w->progress[i])) {
-            head_end(h, 1, "fault: worker %u told records up to %llu of split %llu, epoch %llu", rank,
-                     (unsigned long long)w->progress[i].upto,
+            head_end(h, 1, "fault: worker %u told records up to %llu of split %llu, epoch %llu",
+                     rank, (unsigned long long)w->progress[i].upto,
                      (unsigned long long)w->progress[i].split,
                      (unsigned long long)w->progress[i].epoch);
             return;
@@ -310,9 +310,10 @@ void head_peers_check(struct head *h)
         return;
     for (uint32_t s = 0; s < h->conf.shards; s++) {
         /* a shard may be busy with loading for long: then the deadline is that of RECOVER */
-        bool loads = h->phase == HEAD_RECOVER &&
-                     (!h->shard[s].peer.joined || h->shard[s].state.loading);
-        check_silence(h, &h->shard[s].peer, "shard", s, loads ? h->conf.conf->cluster.recover : dead);
+        bool loads =
+            h->phase == HEAD_RECOVER && (!h->shard[s].peer.joined || h->shard[s].state.loading);
+        check_silence(h, &h->shard[s].peer, "shard", s,
+                      loads ? h->conf.conf->cluster.recover : dead);
     }
     for (uint32_t w = 0; w < h->conf.workers && h->world != 0; w++)
         check_silence(h, &h->worker[w].peer, "worker", w, dead);

@@ -83,7 +83,8 @@ static void add_cut(const struct head *h, struct json *top)
 static void add_shards(const struct head *h, struct json *top)
 {
     struct json *counters = json_object(), *staleness = json_object(), *shards = json_object();
-    uint64_t applied = UINT64_MAX, doubled = 0, skipped = 0, refused = 0, pushes = 0, p99 = 0, rss = 0;
+    uint64_t applied = UINT64_MAX, doubled = 0, skipped = 0, refused = 0, pushes = 0, p99 = 0,
+             rss = 0;
     uint64_t rows = 0, bytes = 0, undo = 0, up = 0;
     double mean = 0;
     const char *where = "";
@@ -172,8 +173,7 @@ char *head_report(const struct head *h, uint64_t now_us)
     json_set_u64(records, "total", h->log.records);
     json_set_u64(records, "applied", head_log_applied(&h->log));
     json_set(top, "records", records);
-    json_set_f64(top, "run_seconds",
-                 h->run_us == 0 ? 0 : (double)(now_us - h->run_us) / 1e6);
+    json_set_f64(top, "run_seconds", h->run_us == 0 ? 0 : (double)(now_us - h->run_us) / 1e6);
     add_workers(h, top);
     add_shards(h, top);
     add_cut(h, top);

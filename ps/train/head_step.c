@@ -82,8 +82,10 @@ static bool begin_from(struct head *h, const struct manifest *b)
     uint64_t each =
         head_log_split_records(h->conf.records, h->conf.conf->train.batch, h->conf.workers);
     if (b->splits_used > 0 && b->records != h->conf.records) {
-        snprintf(h->text, sizeof h->text, "cut %llu stands in the middle of a log of %llu records, "
-                 "this log has %llu", (unsigned long long)b->k, (unsigned long long)b->records,
+        snprintf(h->text, sizeof h->text,
+                 "cut %llu stands in the middle of a log of %llu records, "
+                 "this log has %llu",
+                 (unsigned long long)b->k, (unsigned long long)b->records,
                  (unsigned long long)h->conf.records);
         head_exit(h, 3, h->text);
         return false;
@@ -91,7 +93,7 @@ static bool begin_from(struct head *h, const struct manifest *b)
     head_log_begin(&h->log, b->epoch, h->conf.records, b->splits_used > 0 ? b->split_records : each,
                    b->applied - done);
     for (size_t i = 0; i < b->splits_used; i++) {
-        struct msg_progress p = { b->epoch, b->splits[i].split, b->splits[i].upto };
+        struct msg_progress p = {b->epoch, b->splits[i].split, b->splits[i].upto};
         if (!head_log_moved(&h->log, &p)) {
             head_exit(h, 3, "the base's positions are out of range");
             return false;
@@ -233,14 +235,14 @@ void head_step(struct head *h, const struct head_event *ev, const struct head_ac
 
 void head_view(const struct head *h, struct head_view *out)
 {
-    *out = (struct head_view){ .e = h->e,
-                               .n = h->n,
-                               .open = h->open,
-                               .complete = h->complete,
-                               .resolved = h->resolved,
-                               .epoch = h->log.epoch,
-                               .mode = h->mode,
-                               .writing = h->cut.write != WRITE_NONE,
-                               .ended = h->phase == HEAD_ENDED,
-                               .code = h->stop_code };
+    *out = (struct head_view){.e = h->e,
+                              .n = h->n,
+                              .open = h->open,
+                              .complete = h->complete,
+                              .resolved = h->resolved,
+                              .epoch = h->log.epoch,
+                              .mode = h->mode,
+                              .writing = h->cut.write != WRITE_NONE,
+                              .ended = h->phase == HEAD_ENDED,
+                              .code = h->stop_code};
 }

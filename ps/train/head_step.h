@@ -21,10 +21,10 @@
 
 struct head_conf {
     uint64_t job, boot;
-    const struct job *conf;       /* borrowed: epochs, batch, seed, plateau, deadlines, cut_every ... */
-    const struct plan *plan;      /* borrowed: table names for the manifest */
+    const struct job *conf;  /* borrowed: epochs, batch, seed, plateau, deadlines, cut_every ... */
+    const struct plan *plan; /* borrowed: table names for the manifest */
     uint32_t shards, workers;
-    uint64_t records;             /* of the train part */
+    uint64_t records; /* of the train part */
     bool has_valid;
     uint64_t config_hash, plan_hash, encoder_hash;
 };
@@ -34,12 +34,12 @@ enum head_event_kind { HEAD_FENCED, HEAD_MSG, HEAD_TICK, HEAD_COMMITTED, HEAD_ST
 struct head_event {
     enum head_event_kind kind;
     uint64_t now_us, wall_us;
-    uint64_t from;                /* HEAD_MSG: route of the sender */
+    uint64_t from; /* HEAD_MSG: route of the sender */
     struct msg *msg;
-    uint64_t e;                   /* HEAD_FENCED: the incarnation; HEAD_FENCE's answer */
-    const struct manifest *base;  /* HEAD_FENCED: NULL = fresh start; copied */
-    uint64_t highest_seen;        /* HEAD_FENCED: of cut numbers ever used */
-    enum status status;           /* HEAD_FENCED, HEAD_COMMITTED */
+    uint64_t e;                  /* HEAD_FENCED: the incarnation; HEAD_FENCE's answer */
+    const struct manifest *base; /* HEAD_FENCED: NULL = fresh start; copied */
+    uint64_t highest_seen;       /* HEAD_FENCED: of cut numbers ever used */
+    enum status status;          /* HEAD_FENCED, HEAD_COMMITTED */
     const char *text;
 };
 
@@ -68,9 +68,9 @@ void head_step(struct head *h, const struct head_event *ev, const struct head_ac
                size_t *out_n);
 struct head_view {
     uint64_t e, n, open, complete, resolved;
-    uint64_t epoch;            /* under way, from 0 */
-    enum mode mode;            /* of the last ORDER; 0 while it gathers its peers */
-    bool writing;              /* a taken cut is being written */
+    uint64_t epoch; /* under way, from 0 */
+    enum mode mode; /* of the last ORDER; 0 while it gathers its peers */
+    bool writing;   /* a taken cut is being written */
     bool ended;
     int code;
 };

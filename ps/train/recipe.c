@@ -17,7 +17,7 @@ enum { EPOCHS_MAX = 1 << 20, TEXT_BYTES_MAX = 64 << 20 };
 
 void recipe_init(struct recipe *r, const struct job *job)
 {
-    *r = (struct recipe){ 0 };
+    *r = (struct recipe){0};
     r->schedule.warmup = job->train.warmup;
     r->schedule.rate_min = job->train.plateau.rate_min;
 }
@@ -25,7 +25,7 @@ void recipe_init(struct recipe *r, const struct job *job)
 void recipe_release(struct recipe *r)
 {
     free(r->epoch);
-    *r = (struct recipe){ 0 };
+    *r = (struct recipe){0};
 }
 
 static double factor_now(const struct recipe *r)
@@ -125,8 +125,8 @@ static enum status parse_changes(const struct json *j, struct schedule *s, struc
             return st;
         if (!(s->change[i].factor >= 0) ||
             (i > 0 && s->change[i].from_step <= s->change[i - 1].from_step))
-            return errbuf_set(err, ST_BAD_DATA, "recipe: change %zu of the schedule is out of order",
-                              i);
+            return errbuf_set(err, ST_BAD_DATA,
+                              "recipe: change %zu of the schedule is out of order", i);
     }
     s->changes = (uint32_t)json_len(list);
     return ST_OK;
@@ -140,18 +140,18 @@ static void parse_history(const struct json *j, struct recipe *r)
     r->epoch = r->epochs > 0 ? mem_array(r->epochs, sizeof *r->epoch) : NULL;
     for (size_t i = 0; i < r->epochs; i++) {
         const struct json *e = json_at(list, i);
-        r->epoch[i] = (struct recipe_epoch){ .auc = json_f64(e, "auc", NAN),
-                                             .logloss = json_f64(e, "logloss", NAN),
-                                             .accuracy = json_f64(e, "accuracy", NAN),
-                                             .factor = json_f64(e, "factor", 1),
-                                             .train_loss = json_f64(e, "train_loss", NAN),
-                                             .train_auc = json_f64(e, "train_auc", NAN) };
+        r->epoch[i] = (struct recipe_epoch){.auc = json_f64(e, "auc", NAN),
+                                            .logloss = json_f64(e, "logloss", NAN),
+                                            .accuracy = json_f64(e, "accuracy", NAN),
+                                            .factor = json_f64(e, "factor", 1),
+                                            .train_loss = json_f64(e, "train_loss", NAN),
+                                            .train_auc = json_f64(e, "train_auc", NAN)};
     }
 }
 
 enum status recipe_parse(const char *text, struct recipe *out, struct errbuf *err)
 {
-    struct recipe r = { 0 };
+    struct recipe r = {0};
     struct json *j;
     uint64_t stalls = 0;
     enum status st = ST_BAD_DATA;

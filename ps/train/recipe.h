@@ -22,10 +22,10 @@ struct recipe_epoch { /* one line of history */
 
 struct recipe {
     double best_auc;
-    uint64_t best_epoch;  /* from 1; 0 = none */
+    uint64_t best_epoch; /* from 1; 0 = none */
     uint64_t best_cut;
-    uint32_t stalls;      /* in a row */
-    bool stopped;         /* early stop decided */
+    uint32_t stalls; /* in a row */
+    bool stopped;    /* early stop decided */
     struct schedule schedule;
     struct recipe_epoch *epoch; /* history, owned */
     size_t epochs;

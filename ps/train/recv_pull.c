@@ -29,7 +29,7 @@ static struct frame dense_frame(struct shard *s, enum plan_kind kind)
         applier_pull(s->applier, (uint32_t)t, d->keys, d->n, d->slots, s->now.step, f.data);
         return f;
     }
-    return (struct frame){ 0 };
+    return (struct frame){0};
 }
 
 void shard_recv_pull(struct shard *s, uint64_t from, struct msg *m)
@@ -65,7 +65,7 @@ void shard_recv_pull(struct shard *s, uint64_t from, struct msg *m)
         r->frame[r->frames++] = dense_frame(s, PLAN_DENSE);
         r->frame[r->frames++] = dense_frame(s, PLAN_STAT);
     }
-    r->u.rows = (struct msg_rows){ .request = p->request, .n = p->n, .step = s->now.step };
+    r->u.rows = (struct msg_rows){.request = p->request, .n = p->n, .step = s->now.step};
     if (p->handle)
         r->u.rows.handle = handles_add(&s->handles, &m->frame[0], &slots, p->n);
     else

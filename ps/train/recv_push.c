@@ -21,7 +21,7 @@
 static void ack(struct shard *s, uint64_t to, uint32_t rank, bool keys)
 {
     struct msg *m = shard_msg(s, MSG_ACK);
-    m->u.ack = (struct msg_ack){ .seq = s->last[rank], .refused = s->refused[rank], .keys = keys };
+    m->u.ack = (struct msg_ack){.seq = s->last[rank], .refused = s->refused[rank], .keys = keys};
     shard_send(s, to, m);
 }
 
@@ -36,7 +36,7 @@ static bool sizes_fit(const struct shard *s, const struct msg *m)
         if (m->frame[t + 1].bytes != n * plan->tables[t].dim * sizeof(float))
             return false;
     }
-    size_t want[2] = { 0, 0 };
+    size_t want[2] = {0, 0};
     for (size_t t = s->sparse; t < plan->tables_used; t++)
         want[plan->tables[t].kind == PLAN_STAT] = s->dense[t].n * DENSE_BLOCK * sizeof(float);
     return m->frame[s->sparse + 1].bytes == want[0] && m->frame[s->sparse + 2].bytes == want[1];
@@ -88,14 +88,15 @@ static void note_refused(struct shard *s, const struct msg_push *p, uint32_t tab
              "table %s, key %llu%s, worker %u, epoch %llu, split %llu, records [%llu, %llu)",
              s->conf.plan->tables[table].name, (unsigned long long)key,
              r->refused > 0 ? "" : " (no room)", p->rank, (unsigned long long)p->epoch + 1,
-             (unsigned long long)p->split, (unsigned long long)p->begin, (unsigned long long)p->end);
+             (unsigned long long)p->split, (unsigned long long)p->begin,
+             (unsigned long long)p->end);
 }
 
 static enum status apply_table(struct shard *s, const struct msg_push *p, uint32_t table,
                                const uint64_t *keys, uint32_t *slots, size_t n,
                                const struct frame *g, struct errbuf *err)
 {
-    struct applier_result result = { 0 };
+    struct applier_result result = {0};
     struct undo *log = s->images_off ? NULL : s->log_open;
     if (n == 0)
         return ST_OK;
@@ -111,8 +112,8 @@ static enum status apply_table(struct shard *s, const struct msg_push *p, uint32
 }
 
 /* The first table's call judges the keys, before anything is changed; then no call can fail. */
-static enum status apply(struct shard *s, const struct msg *m, const uint64_t *keys, uint32_t *slots,
-                         struct errbuf *err)
+static enum status apply(struct shard *s, const struct msg *m, const uint64_t *keys,
+                         uint32_t *slots, struct errbuf *err)
 {
     const struct msg_push *p = &m->u.push;
     const struct plan *plan = s->conf.plan;

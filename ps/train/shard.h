@@ -14,13 +14,13 @@
 #include "ps/train/handles.h"
 #include "ps/train/shard_step.h"
 
-struct shard_log {                  /* how far each split of the epoch has been applied */
+struct shard_log { /* how far each split of the epoch has been applied */
     uint64_t epoch, records, split_records, splits;
-    uint64_t *upto;                 /* (splits), owned */
-    uint64_t done;                  /* sum of upto - begin */
+    uint64_t *upto; /* (splits), owned */
+    uint64_t done;  /* sum of upto - begin */
 };
 
-struct shard_mark {                 /* scalars of a moment: now, at the take, at the last complete cut */
+struct shard_mark { /* scalars of a moment: now, at the take, at the last complete cut */
     uint64_t step, applied;
     struct shard_log log;
 };
@@ -33,52 +33,52 @@ enum cut_phase {
     CUT_FAILED
 };
 
-struct shard_dense {                /* this shard's run of a dense table */
-    uint64_t *keys;                 /* (n) blocks; owned */
-    uint32_t *slots;                /* (n); owned */
+struct shard_dense { /* this shard's run of a dense table */
+    uint64_t *keys;  /* (n) blocks; owned */
+    uint32_t *slots; /* (n); owned */
     size_t n;
 };
 
 struct shard {
     struct shard_conf conf;
-    size_t sparse;                  /* tables [0, sparse) are sparse; dense kinds follow */
+    size_t sparse; /* tables [0, sparse) are sparse; dense kinds follow */
     /* -- parameters -- */
     struct store *store;
     struct applier *applier;
     struct shard_dense dense[PLAN_TABLES_MAX]; /* [sparse, tables) are used */
     struct undo *log_open, *log_taken;
-    uint32_t stamp;                 /* of the open log; never used twice */
-    struct cut_hash hash;           /* as of complete */
+    uint32_t stamp;       /* of the open log; never used twice */
+    struct cut_hash hash; /* as of complete */
     struct shard_mark now, at_take, at_complete;
-    uint64_t rendered;              /* step of the last full cut in the chain of complete */
-    bool by_files;                  /* images were given up since complete: the way back is LOAD */
-    bool images_off;                /* and none are taken now: the next cut must be a full one */
+    uint64_t rendered; /* step of the last full cut in the chain of complete */
+    bool by_files;     /* images were given up since complete: the way back is LOAD */
+    bool images_off;   /* and none are taken now: the next cut must be a full one */
     /* -- as of the last order obeyed -- */
     uint64_t e, n, open;
     enum mode mode;
     uint64_t complete, complete_e;
-    uint64_t taken;                 /* 0: no unresolved cut */
+    uint64_t taken; /* 0: no unresolved cut */
     uint64_t world;
     uint32_t world_size;
     uint16_t map[BUCKETS];
     uint32_t shards;
-    bool joined;                    /* named by a RECOVER of e */
+    bool joined; /* named by a RECOVER of e */
     bool loading;
     uint64_t loading_k;
-    struct msg *order;              /* that RECOVER, for SHARD_LOAD; owned */
+    struct msg *order; /* that RECOVER, for SHARD_LOAD; owned */
     uint64_t order_us;
     /* -- workers of this world -- */
-    uint64_t *last;                 /* (world_size) seq applied; owned */
-    uint64_t *refused;              /* (world_size) rows refused; owned */
+    uint64_t *last;    /* (world_size) seq applied; owned */
+    uint64_t *refused; /* (world_size) rows refused; owned */
     struct handles handles;
-    uint32_t *slots;                /* scratch for pushes with keys: (sparse, slots_cap); owned */
+    uint32_t *slots; /* scratch for pushes with keys: (sparse, slots_cap); owned */
     size_t slots_cap;
     /* -- the taken cut -- */
     enum cut_phase cut_phase;
-    struct cut *cut;                /* owned; until resolved */
+    struct cut *cut; /* owned; until resolved */
     bool cut_full;
     struct buffer bytes;
-    struct manifest_file file;      /* CUT_DURABLE */
+    struct manifest_file file; /* CUT_DURABLE */
     uint64_t failed_k;
     /* -- counters -- */
     uint64_t doubled, skipped, refused_rows, refused_worker;
@@ -86,7 +86,7 @@ struct shard {
     struct histogram staleness;
     uint64_t rss_bytes;
     bool fault;
-    char why[WHY_MAX];              /* of the fault, or of failed_k */
+    char why[WHY_MAX]; /* of the fault, or of failed_k */
     /* -- this step -- */
     uint64_t now_us, state_us, refuse_us;
     bool state_due, ended, want_told;

@@ -45,22 +45,22 @@ static void fail(struct shard *s, const char *why)
 
 static enum status begin_cut(struct shard *s, struct errbuf *err)
 {
-    struct cut_conf conf = { .plan = s->conf.plan,
-                             .store = s->store,
-                             .taken = s->log_taken,
-                             .open = s->log_open,
-                             .open_stamp = SIM_BUG(20) ? 0 : s->stamp,
-                             .hash = &s->hash,
-                             .render = applier_render,
-                             .render_ctx = s->applier,
-                             .job = s->conf.job,
-                             .e = s->e,
-                             .k = s->taken,
-                             .shard = s->conf.shard,
-                             .shards = s->shards,
-                             .step = s->at_take.step,
-                             .rendered = s->rendered,
-                             .full = s->cut_full };
+    struct cut_conf conf = {.plan = s->conf.plan,
+                            .store = s->store,
+                            .taken = s->log_taken,
+                            .open = s->log_open,
+                            .open_stamp = SIM_BUG(20) ? 0 : s->stamp,
+                            .hash = &s->hash,
+                            .render = applier_render,
+                            .render_ctx = s->applier,
+                            .job = s->conf.job,
+                            .e = s->e,
+                            .k = s->taken,
+                            .shard = s->conf.shard,
+                            .shards = s->shards,
+                            .step = s->at_take.step,
+                            .rendered = s->rendered,
+                            .full = s->cut_full};
     return cut_begin(&conf, &s->cut, err);
 }
 

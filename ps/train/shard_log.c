@@ -14,12 +14,11 @@
 void shard_log_begin(struct shard_log *l, uint64_t epoch, uint64_t records, uint64_t split_records)
 {
     shard_log_release(l);
-    *l = (struct shard_log){ .epoch = epoch,
-                             .records = records,
-                             .split_records = split_records,
-                             .splits = split_records == 0
-                                           ? 0
-                                           : (records + split_records - 1) / split_records };
+    *l = (struct shard_log){
+        .epoch = epoch,
+        .records = records,
+        .split_records = split_records,
+        .splits = split_records == 0 ? 0 : (records + split_records - 1) / split_records};
     l->upto = mem_array(l->splits, sizeof *l->upto);
     for (uint64_t i = 0; i < l->splits; i++)
         l->upto[i] = shard_split_begin(l, i);
@@ -28,7 +27,7 @@ void shard_log_begin(struct shard_log *l, uint64_t epoch, uint64_t records, uint
 void shard_log_release(struct shard_log *l)
 {
     free(l->upto);
-    *l = (struct shard_log){ 0 };
+    *l = (struct shard_log){0};
 }
 
 void shard_mark_copy(struct shard_mark *to, const struct shard_mark *from)
@@ -43,7 +42,7 @@ void shard_mark_copy(struct shard_mark *to, const struct shard_mark *from)
 void shard_mark_release(struct shard_mark *m)
 {
     shard_log_release(&m->log);
-    *m = (struct shard_mark){ 0 };
+    *m = (struct shard_mark){0};
 }
 
 uint64_t shard_split_begin(const struct shard_log *l, uint64_t split)

@@ -12,7 +12,7 @@ struct shard_action *shard_act(struct shard *s, enum shard_action_kind kind)
 {
     mem_grow(&s->action, &s->actions_cap, s->actions + 1, sizeof *s->action);
     struct shard_action *a = &s->action[s->actions++];
-    *a = (struct shard_action){ .kind = kind };
+    *a = (struct shard_action){.kind = kind};
     return a;
 }
 
@@ -40,7 +40,7 @@ void shard_refuse(struct shard *s, uint64_t to, const struct msg *what, const ch
         return;
     s->refuse_us = s->now_us + 1;
     struct msg *m = shard_msg(s, MSG_REFUSED);
-    m->u.refused = (struct msg_refused){ .boot = what->boot, .e = what->e };
+    m->u.refused = (struct msg_refused){.boot = what->boot, .e = what->e};
     msg_set_text(m, why);
     shard_send(s, to, m);
     snprintf(s->text, sizeof s->text, "shard %u refused a message: %s", s->conf.shard, why);

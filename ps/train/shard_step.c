@@ -28,7 +28,7 @@ enum { UNDO_PART = 4 };
 
 enum status shard_new(const struct shard_conf *conf, struct shard **out, struct errbuf *err)
 {
-    uint32_t state_floats[PLAN_TABLES_MAX] = { 0 };
+    uint32_t state_floats[PLAN_TABLES_MAX] = {0};
     struct store *store;
     for (size_t t = 0; t < conf->plan->tables_used; t++)
         state_floats[t] = optim_state_floats(&conf->plan->tables[t]);
@@ -168,22 +168,22 @@ bool shard_writing(const struct shard *s)
 
 void shard_view(const struct shard *s, struct shard_view *out)
 {
-    *out = (struct shard_view){ .e = s->e,
-                                .n = s->n,
-                                .open = s->open,
-                                .complete = s->complete,
-                                .taken = s->taken,
-                                .step = s->now.step,
-                                .applied = s->now.applied,
-                                .doubled = s->doubled,
-                                .skipped = s->skipped,
-                                .refused = s->refused_rows,
-                                .undo_bytes = undo_bytes(s->log_open) + undo_bytes(s->log_taken),
-                                .handle_bytes = s->handles.bytes,
-                                .loading = s->loading,
-                                .by_files = s->by_files,
-                                .fault = s->fault,
-                                .stamp = s->stamp };
+    *out = (struct shard_view){.e = s->e,
+                               .n = s->n,
+                               .open = s->open,
+                               .complete = s->complete,
+                               .taken = s->taken,
+                               .step = s->now.step,
+                               .applied = s->now.applied,
+                               .doubled = s->doubled,
+                               .skipped = s->skipped,
+                               .refused = s->refused_rows,
+                               .undo_bytes = undo_bytes(s->log_open) + undo_bytes(s->log_taken),
+                               .handle_bytes = s->handles.bytes,
+                               .loading = s->loading,
+                               .by_files = s->by_files,
+                               .fault = s->fault,
+                               .stamp = s->stamp};
 }
 
 static void check_mark(const struct shard_mark *m)
@@ -210,8 +210,8 @@ void shard_check(const struct shard *s)
     assert(!s->images_off || s->by_files);
     assert(!s->images_off || undo_entries(s->log_open) == 0);
     assert(s->at_complete.step <= s->now.step && s->at_complete.applied <= s->now.applied);
-    assert(s->taken == 0 || (s->at_complete.step <= s->at_take.step &&
-                             s->at_take.step <= s->now.step));
+    assert(s->taken == 0 ||
+           (s->at_complete.step <= s->at_take.step && s->at_take.step <= s->now.step));
     assert(s->rendered <= s->at_complete.step);
     check_mark(&s->now);
     if (!s->images_off)

@@ -18,15 +18,15 @@
 struct shard_conf {
     uint64_t job, boot;
     uint32_t shard;
-    const struct plan *plan;      /* borrowed */
-    const char *address;          /* where this shard listens; borrowed */
-    uint64_t bytes_max;           /* table budget */
-    uint64_t undo_bytes_max;      /* bound U; at U/2 want_cut; 0 = a quarter of bytes_max */
-    uint64_t handle_bytes_max;    /* bound of remembered pulls */
+    const struct plan *plan;   /* borrowed */
+    const char *address;       /* where this shard listens; borrowed */
+    uint64_t bytes_max;        /* table budget */
+    uint64_t undo_bytes_max;   /* bound U; at U/2 want_cut; 0 = a quarter of bytes_max */
+    uint64_t handle_bytes_max; /* bound of remembered pulls */
     double clip_row, grad_max;
     uint64_t beat_us, orphan_us;
     uint32_t workers_max;
-    struct frame_pool *pool;      /* borrowed; ROWS frames */
+    struct frame_pool *pool; /* borrowed; ROWS frames */
 };
 
 enum shard_event_kind { SHARD_MSG, SHARD_TICK, SHARD_LOADED, SHARD_SLICE, SHARD_DURABLE };
@@ -35,17 +35,17 @@ struct shard_event {
     enum shard_event_kind kind;
     uint64_t now_us;
     struct msg *msg;
-    uint64_t from;                /* SHARD_MSG: opaque route of the sender, given back in SHARD_SEND */
-    size_t max;                   /* SHARD_SLICE */
-    enum status status;           /* SHARD_LOADED, SHARD_DURABLE */
-    const char *text;             /* why not */
-    struct manifest base;         /* SHARD_LOADED: of the base, or all zero for a fresh start; borrowed */
-    struct manifest_file file;    /* SHARD_DURABLE: name, k, e, bytes, xxh3 (k and e on failure too) */
+    uint64_t from;        /* SHARD_MSG: opaque route of the sender, given back in SHARD_SEND */
+    size_t max;           /* SHARD_SLICE */
+    enum status status;   /* SHARD_LOADED, SHARD_DURABLE */
+    const char *text;     /* why not */
+    struct manifest base; /* SHARD_LOADED: of the base, or all zero for a fresh start; borrowed */
+    struct manifest_file file; /* SHARD_DURABLE: name, k, e, bytes, xxh3 (k and e on failure too) */
 };
 
 enum shard_action_kind {
-    SHARD_SEND,       /* msg to route `to` (SHARD_TO_HEAD = the head); the shell frees it */
-    SHARD_LOAD,       /* load base `k` (0: none) into shard_store(), which is empty, and shard_hash() by the
+    SHARD_SEND, /* msg to route `to` (SHARD_TO_HEAD = the head); the shell frees it */
+    SHARD_LOAD, /* load base `k` (0: none) into shard_store(), which is empty, and shard_hash() by the
                          order's map, then SHARD_LOADED; a newer SHARD_LOAD makes an older one void */
     SHARD_FILE_BEGIN, /* cut k of e, full or not, n = total bytes: open its file */
     SHARD_FILE_BYTES, /* bytes: append (borrowed until the next step) */
@@ -80,8 +80,8 @@ void shard_step(struct shard *s, const struct shard_event *ev, const struct shar
 /* Told in STATE: memory of the process; by one shard of it only. */
 void shard_totals(struct shard *s, uint64_t rss_bytes);
 struct store *shard_store(struct shard *s);
-struct cut_hash *shard_hash(struct shard *s);  /* filled by restore_load in answer to SHARD_LOAD */
-bool shard_writing(const struct shard *s);     /* SHARD_SLICE makes sense */
+struct cut_hash *shard_hash(struct shard *s); /* filled by restore_load in answer to SHARD_LOAD */
+bool shard_writing(const struct shard *s);    /* SHARD_SLICE makes sense */
 struct shard_view {
     uint64_t e, n, open, complete, taken; /* taken: 0 = no unresolved cut */
     uint64_t step, applied, doubled, skipped, refused;

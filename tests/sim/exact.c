@@ -88,7 +88,7 @@ static void same_recipe(const struct outcome *a, const struct outcome *b)
 
 static void same(const struct outcome *a, const struct outcome *b)
 {
-    static const size_t floats[4] = { 2, 3 + 3, 256, 256 }; /* Adagrad; Adam has 3 more */
+    static const size_t floats[4] = {2, 3 + 3, 256, 256}; /* Adagrad; Adam has 3 more */
     assert_int_equal(a->step, b->step);
     assert_int_equal(a->applied, b->applied);
     for (size_t t = 0; t < 4; t++) {
@@ -180,7 +180,7 @@ static void interrupted(bool kill)
 {
     for (uint64_t seed = 1; seed <= 12; seed++) {
         struct sim_conf conf = one_worker(seed);
-        struct rng r = { .key = seed, .n = 0 };
+        struct rng r = {.key = seed, .n = 0};
         struct outcome straight, resumed;
         finish(conf, &straight);
         struct sim_conf part = conf;

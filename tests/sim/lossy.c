@@ -45,14 +45,16 @@ static void every_record_is_counted_once(void **state)
         sim_free(w);
     }
     double seconds = (double)(clock_cpu_us() - begun) / 1e6;
-    fprintf(stderr, "# %llu histories, %llu steps, %llu messages, %llu holds, %llu cuts, %llu abandoned;"
-            " %.0f histories/min of CPU\n", (unsigned long long)n, (unsigned long long)steps,
-            (unsigned long long)messages, (unsigned long long)holds, (unsigned long long)commits,
-            (unsigned long long)abandoned, 60.0 * (double)n / seconds);
+    fprintf(stderr,
+            "# %llu histories, %llu steps, %llu messages, %llu holds, %llu cuts, %llu abandoned;"
+            " %.0f histories/min of CPU\n",
+            (unsigned long long)n, (unsigned long long)steps, (unsigned long long)messages,
+            (unsigned long long)holds, (unsigned long long)commits, (unsigned long long)abandoned,
+            60.0 * (double)n / seconds);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(every_record_is_counted_once) };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_record_is_counted_once)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

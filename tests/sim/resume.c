@@ -36,7 +36,7 @@ static void next_life(struct sim_conf *c, struct rng *r, bool last)
 
 static uint64_t history(uint64_t seed)
 {
-    struct rng r = { .key = rng_mix(seed, 3), .n = 0 };
+    struct rng r = {.key = rng_mix(seed, 3), .n = 0};
     struct sim_conf conf = sim_conf_lossy(seed);
     uint64_t lives = 1;
     next_life(&conf, &r, false);
@@ -69,12 +69,13 @@ static void each_record_once_over_any_number_of_lives(void **state)
     uint64_t lives = 0, begun = clock_cpu_us();
     for (uint64_t seed = first; seed < first + n; seed++)
         lives += history(seed);
-    fprintf(stderr, "# %llu histories, %llu lives; %.0f histories/min of CPU\n", (unsigned long long)n,
-            (unsigned long long)lives, 60e6 * (double)n / (double)(clock_cpu_us() - begun));
+    fprintf(stderr, "# %llu histories, %llu lives; %.0f histories/min of CPU\n",
+            (unsigned long long)n, (unsigned long long)lives,
+            60e6 * (double)n / (double)(clock_cpu_us() - begun));
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(each_record_once_over_any_number_of_lives) };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_record_once_over_any_number_of_lives)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

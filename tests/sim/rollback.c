@@ -28,7 +28,7 @@
 enum { STEPS = 400, SEEDS = 60, KEYS = 60, BATCH_KEYS = 6, WORLD = 2, SPLIT = 1 << 20, CUTS = 64 };
 
 struct cut_copy {
-    uint64_t k, e;       /* e: who wrote it */
+    uint64_t k, e; /* e: who wrote it */
     uint64_t step, applied, upto;
     bool durable, full;
     struct sim_rows rows;
@@ -74,8 +74,8 @@ static void load(struct script *x, uint64_t k, uint64_t e)
     struct cut_copy *c = copy_of(x, k, e);
     struct store *store = shard_store(x->shard);
     struct cut_hash *hash = shard_hash(x->shard);
-    struct shard_event ev = { .kind = SHARD_LOADED };
-    struct manifest_split split = { 0 };
+    struct shard_event ev = {.kind = SHARD_LOADED};
+    struct manifest_split split = {0};
     manifest_init(&ev.base);
     x->loads++;
     for (size_t t = 0; c != NULL && t < store->tables; t++) {
@@ -87,8 +87,8 @@ static void load(struct script *x, uint64_t k, uint64_t e)
             if (table_add(store->table[t], key, &slot, NULL) != ST_OK)
                 abort();
             memcpy(table_record(store->table[t], slot), c->rows.record[t] + i * bytes, bytes);
-            hash->bucket[t][hash_bucket(key)] += cut_record_hash(
-                pt, optim_state_floats(pt), key, c->rows.record[t] + i * bytes);
+            hash->bucket[t][hash_bucket(key)] +=
+                cut_record_hash(pt, optim_state_floats(pt), key, c->rows.record[t] + i * bytes);
         }
         hash->rows[t] = c->rows.n[t];
     }
@@ -156,7 +156,7 @@ static void step(struct script *x, struct shard_event *ev)
 
 static void give(struct script *x, struct msg *m)
 {
-    struct shard_event ev = { .kind = SHARD_MSG, .msg = m, .from = 7 };
+    struct shard_event ev = {.kind = SHARD_MSG, .msg = m, .from = 7};
     m->job = x->w->job_id;
     m->e = x->e;
     step(x, &ev);
@@ -207,10 +207,11 @@ static void push(struct script *x)
     if (below(x, 2)) {
         struct msg *pull = msg_new(MSG_PULL);
         pull->role = ROLE_WORKER;
-        pull->u.pull = (struct msg_pull){ .request = 1, .tables = 3, .dense = true, .handle = true, .n = n };
+        pull->u.pull =
+            (struct msg_pull){.request = 1, .tables = 3, .dense = true, .handle = true, .n = n};
         pull->frames = 1;
         pull->frame[0] = f;
-        f = (struct frame){ 0 };
+        f = (struct frame){0};
         give(x, pull);
     } else {
         x->handle = 0;
@@ -218,8 +219,13 @@ static void push(struct script *x)
     struct msg *m = msg_new(MSG_PUSH);
     m->role = ROLE_WORKER;
     m->sender = rank;
-    m->u.push = (struct msg_push){ .rank = rank, .seq = ++x->seq[rank], .tag = x->open,
-                                   .handle = x->handle, .n = n, .begin = x->upto, .end = x->upto + 3 };
+    m->u.push = (struct msg_push){.rank = rank,
+                                  .seq = ++x->seq[rank],
+                                  .tag = x->open,
+                                  .handle = x->handle,
+                                  .n = n,
+                                  .begin = x->upto,
+                                  .end = x->upto + 3};
     m->frames = 5;
     m->frame[0] = f;
     m->frame[1] = floats(x, n * 2);
@@ -251,8 +257,12 @@ static void take(struct script *x)
         return;
     bool full = x->complete == 0 || x->state.need_full || below(x, 4) == 0;
     shard_view(x->shard, &v);
-    *c = (struct cut_copy){ .k = x->open, .e = x->e, .step = v.step, .applied = v.applied,
-                            .upto = x->upto, .full = full };
+    *c = (struct cut_copy){.k = x->open,
+                           .e = x->e,
+                           .step = v.step,
+                           .applied = v.applied,
+                           .upto = x->upto,
+                           .full = full};
     sim_rows_take(&c->rows, x->store);
     x->cuts++;
     x->taken = x->open++;
@@ -263,14 +273,14 @@ static void take(struct script *x)
 /* Tells success or failure once all bytes are out. */
 static void write_some(struct script *x)
 {
-    struct shard_event slice = { .kind = SHARD_SLICE, .max = 1 + below(x, 4000) };
+    struct shard_event slice = {.kind = SHARD_SLICE, .max = 1 + below(x, 4000)};
     if (x->taken == 0 || !x->writing)
         return;
     if (!x->ended) {
         step(x, &slice);
         return;
     }
-    struct shard_event done = { .kind = SHARD_DURABLE, .status = below(x, 5) == 0 ? ST_IO : ST_OK };
+    struct shard_event done = {.kind = SHARD_DURABLE, .status = below(x, 5) == 0 ? ST_IO : ST_OK};
     done.file.k = x->taken;
     done.file.e = x->e;
     x->writing = false;
@@ -302,7 +312,7 @@ static void resolve(struct script *x)
 static void check_base(struct script *x, uint64_t base, uint64_t base_e)
 {
     struct cut_copy *c = copy_of(x, base, base_e);
-    struct sim_rows now = { 0 };
+    struct sim_rows now = {0};
     sim_rows_take(&now, x->store);
     for (size_t t = 0; t < x->w->plan.tables_used && !x->w->failed; t++) {
         size_t bytes = table_record_bytes(x->store->table[t]);
@@ -374,13 +384,20 @@ static bool history(uint64_t seed, bool loud)
 {
     struct sim_conf conf = sim_conf_quiet(seed);
     struct errbuf err = ERRBUF_INIT;
-    struct script x = { .rng = { .key = rng_mix(seed, 21), .n = 0 }, .e = 1, .open = 1 };
+    struct script x = {.rng = {.key = rng_mix(seed, 21), .n = 0}, .e = 1, .open = 1};
     conf.undo_bytes_max = below(&x, 3) == 0 ? 9000 + below(&x, 9000) : 1 << 20;
     x.w = sim_new(&conf, NULL);
-    struct shard_conf sc = { .job = x.w->job_id, .boot = 1, .plan = &x.w->plan, .address = "tcp://sim",
-                             .bytes_max = (uint64_t)1 << 32, .undo_bytes_max = conf.undo_bytes_max,
-                             .handle_bytes_max = 2000, .grad_max = 1e6, .beat_us = 10000,
-                             .orphan_us = (uint64_t)1 << 60, .pool = x.w->pool };
+    struct shard_conf sc = {.job = x.w->job_id,
+                            .boot = 1,
+                            .plan = &x.w->plan,
+                            .address = "tcp://sim",
+                            .bytes_max = (uint64_t)1 << 32,
+                            .undo_bytes_max = conf.undo_bytes_max,
+                            .handle_bytes_max = 2000,
+                            .grad_max = 1e6,
+                            .beat_us = 10000,
+                            .orphan_us = (uint64_t)1 << 60,
+                            .pool = x.w->pool};
     assert_int_equal(shard_new(&sc, &x.shard, &err), ST_OK);
     x.store = shard_store(x.shard);
     sim_guard(x.w, live, &x);
@@ -415,7 +432,7 @@ static void every_way_back_leads_to_the_base(void **state)
 #ifdef PENSTOCK_SIM_BUGS
 static void planted_bugs_are_found(void **state)
 {
-    static const int bugs[] = { 3, 15, 16, 17, 18, 19, 24, 42 };
+    static const int bugs[] = {3, 15, 16, 17, 18, 19, 24, 42};
     (void)state;
     for (size_t i = 0; i < sizeof bugs / sizeof bugs[0]; i++) {
         uint64_t seed = 1;

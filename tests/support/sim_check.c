@@ -53,7 +53,7 @@ static void take_table(struct sim_rows *r, const struct table *t, size_t i)
     uint32_t slots[64];
     while ((got = table_scan(t, &cursor, 64, keys, slots)) > 0) {
         for (size_t j = 0; j < got; j++)
-            ref[used++] = (struct ref){ keys[j], slots[j] };
+            ref[used++] = (struct ref){keys[j], slots[j]};
     }
     qsort(ref, used, sizeof *ref, by_key);
     r->n[i] = used;
@@ -80,7 +80,7 @@ void sim_rows_release(struct sim_rows *r)
         free(r->key[i]);
         free(r->record[i]);
     }
-    *r = (struct sim_rows){ 0 };
+    *r = (struct sim_rows){0};
 }
 
 uint64_t sim_digest(const struct store *store)
@@ -107,8 +107,8 @@ static bool same_rows(struct sim_world *w, const struct sim_rows *a, const struc
         size_t bytes = table_record_bytes(store->table[t]);
         uint8_t x[256 * 16], y[256 * 16];
         if (a->n[t] != b->n[t]) {
-            sim_fail(w, what, "shard %u, table %s: %zu rows, expected %zu", s, w->plan.tables[t].name,
-                     b->n[t], a->n[t]);
+            sim_fail(w, what, "shard %u, table %s: %zu rows, expected %zu", s,
+                     w->plan.tables[t].name, b->n[t], a->n[t]);
             return false;
         }
         for (size_t i = 0; i < a->n[t]; i++) {
@@ -147,7 +147,7 @@ static void free_copy(struct msg *c)
 {
     for (uint32_t i = 0; i < c->frames; i++) {
         free(c->frame[i].data);
-        c->frame[i] = (struct frame){ 0 };
+        c->frame[i] = (struct frame){0};
     }
 }
 
@@ -164,7 +164,7 @@ void sim_history_release(struct sim_history *h)
     sim_rows_release(&h->take_rows);
     applier_free(h->shadow_applier);
     store_free(h->shadow);
-    *h = (struct sim_history){ 0 };
+    *h = (struct sim_history){0};
 }
 
 static size_t records(const struct sim_world *w)
@@ -213,7 +213,7 @@ static void copy_store(struct store *to, const struct store *from)
 
 static struct store *new_store(struct sim_world *w)
 {
-    uint32_t floats[PLAN_TABLES_MAX] = { 0 };
+    uint32_t floats[PLAN_TABLES_MAX] = {0};
     struct errbuf err = ERRBUF_INIT;
     struct store *store;
     for (size_t t = 0; t < w->plan.tables_used; t++)
@@ -264,12 +264,12 @@ static void remember(struct sim_world *w, uint32_t s, const struct msg *m)
     uint64_t keys[512];
     mem_grow(&h->push, &h->cap, h->used + 1, sizeof *h->push);
     struct sim_push *q = &h->push[h->used++];
-    *q = (struct sim_push){ .rank = p->rank,
-                            .seq = p->seq,
-                            .epoch = p->epoch,
-                            .split = p->split,
-                            .begin = p->begin,
-                            .end = p->end };
+    *q = (struct sim_push){.rank = p->rank,
+                           .seq = p->seq,
+                           .epoch = p->epoch,
+                           .split = p->split,
+                           .begin = p->begin,
+                           .end = p->end};
     if (!w->conf.check_all)
         return;
     /* the keys come from the records, not from the message: a handle that shifts shows */
@@ -306,8 +306,9 @@ void sim_check_push(struct sim_world *w, uint32_t s, const struct shard_view *be
         sim_fail(w, "I2", "shard %u moved %llu steps for one push", s,
                  (unsigned long long)(after->step - before->step));
     if (p->tag != before->open || push->e != before->e)
-        sim_fail(w, "I7", "shard %u applied a push of interval %llu, e %llu in interval %llu, e %llu",
-                 s, (unsigned long long)p->tag, (unsigned long long)push->e,
+        sim_fail(w, "I7",
+                 "shard %u applied a push of interval %llu, e %llu in interval %llu, e %llu", s,
+                 (unsigned long long)p->tag, (unsigned long long)push->e,
                  (unsigned long long)before->open, (unsigned long long)before->e);
     remember(w, s, push);
     count_records(w, s, p);
@@ -326,7 +327,7 @@ static void shadow_push(struct sim_world *w, uint32_t s, const struct sim_push *
     uint64_t block[8];
     uint32_t slots[512];
     for (uint32_t t = 0; t < w->plan.tables_used; t++) {
-        struct applier_result result = { 0 };
+        struct applier_result result = {0};
         struct errbuf err = ERRBUF_INIT;
         const uint64_t *keys = q->key;
         size_t n = q->n;
@@ -348,7 +349,7 @@ static void shadow_push(struct sim_world *w, uint32_t s, const struct sim_push *
 static void check_shadow(struct sim_world *w, uint32_t s, uint64_t step)
 {
     struct sim_history *h = &w->shard[s].history;
-    struct sim_rows rows = { 0 };
+    struct sim_rows rows = {0};
     uint64_t first = step - h->used + h->shadowed;
     while (h->shadowed < h->used)
         shadow_push(w, s, &h->push[h->shadowed++], ++first);
@@ -389,7 +390,7 @@ static void check_same_pushes(struct sim_world *w, const struct manifest *m)
 {
     for (uint32_t s = 0; s < w->conf.shards; s++) {
         const struct sim_history *h = &w->shard[s].history, *zero = &w->shard[0].history;
-        uint64_t last[2][SIM_WORKERS_MAX] = { { 0 } };
+        uint64_t last[2][SIM_WORKERS_MAX] = {{0}};
         if (h->k != m->k) {
             sim_fail(w, "I1", "shard %u is at cut %llu, %llu is committed", s,
                      (unsigned long long)h->k, (unsigned long long)m->k);
@@ -442,7 +443,7 @@ static void check_files(struct sim_world *w, const struct manifest *m, uint32_t 
 {
     struct sim_history *h = &w->shard[s].history;
     struct errbuf err = ERRBUF_INIT;
-    struct sim_rows rows = { 0 };
+    struct sim_rows rows = {0};
     struct store *store = scratch(w);
     uint64_t n;
     if (restore_load(w->dir, m, &w->plan, m->map, s, m->shards, store, NULL, &n, &err) != ST_OK) {
@@ -496,8 +497,8 @@ void sim_check_head(struct sim_world *w)
                          (unsigned long long)c.unacked);
         }
     }
-    w->abandoned += v.resolved != w->head.before.resolved && v.complete == w->head.before.complete &&
-                    w->head.before.e != 0;
+    w->abandoned += v.resolved != w->head.before.resolved &&
+                    v.complete == w->head.before.complete && w->head.before.e != 0;
     w->head.before = v;
 }
 
@@ -518,7 +519,8 @@ struct store *sim_load(struct sim_world *w, uint64_t k, struct manifest *m)
     struct store *store = new_store(w);
     uint64_t rows;
     manifest_init(m);
-    enum status st = k == 0 ? manifest_newest(w->dir, m, NULL, &err) : manifest_read(w->dir, k, m, &err);
+    enum status st =
+        k == 0 ? manifest_newest(w->dir, m, NULL, &err) : manifest_read(w->dir, k, m, &err);
     if (st == ST_OK)
         st = restore_load(w->dir, m, &w->plan, one, 0, 1, store, NULL, &rows, &err);
     if (st != ST_OK)

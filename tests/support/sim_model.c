@@ -16,13 +16,19 @@ enum { KEYS_A_RECORD = 3, SUM_DIM = 2, EMB_DIM = 3 };
 
 void sim_plan(struct plan *p, const struct sim_conf *conf)
 {
-    struct job_optim sgd = { .kind = JOB_SGD, .rate = 1, .l2_mode = JOB_L2_TOUCHED };
-    struct job_optim emb = { .kind = JOB_ADAGRAD, .rate = 0.05, .l2_mode = JOB_L2_TOUCHED, .eps = 1e-8 };
-    uint64_t wide[2] = { 20, 30 }, one[1] = { 1 }, five[1] = { 5 };
+    struct job_optim sgd = {.kind = JOB_SGD, .rate = 1, .l2_mode = JOB_L2_TOUCHED};
+    struct job_optim emb = {
+        .kind = JOB_ADAGRAD, .rate = 0.05, .l2_mode = JOB_L2_TOUCHED, .eps = 1e-8};
+    uint64_t wide[2] = {20, 30}, one[1] = {1}, five[1] = {5};
     if (conf->replay)
-        emb = (struct job_optim){ .kind = JOB_ADAM, .rate = 0.01, .l2 = 1e-3, .l2_mode = JOB_L2_EXACT,
-                                  .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8 };
-    *p = (struct plan){ .seed = 7 };
+        emb = (struct job_optim){.kind = JOB_ADAM,
+                                 .rate = 0.01,
+                                 .l2 = 1e-3,
+                                 .l2_mode = JOB_L2_EXACT,
+                                 .beta1 = 0.9,
+                                 .beta2 = 0.999,
+                                 .eps = 1e-8};
+    *p = (struct plan){.seed = 7};
     plan_add_sparse(p, "sum", SUM_DIM, PLAN_ZERO, 0, &sgd);
     plan_add_sparse(p, "emb", EMB_DIM, PLAN_NORMAL, 0.1, &emb);
     plan_add_tensor(p, PLAN_DENSE, "wide", 2, wide, PLAN_ZERO, 0, &sgd);

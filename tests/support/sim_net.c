@@ -106,11 +106,11 @@ static void free_copy(void *data, void *hint)
 static struct frame copy_frame(struct sim_world *w, const struct frame *f)
 {
     if (f->bytes == 0)
-        return (struct frame){ 0 };
+        return (struct frame){0};
     char *base = mem_alloc(f->bytes + MISALIGN);
     char *data = sim_chance(w, 0.3) ? base + MISALIGN : base;
     memcpy(data, f->data, f->bytes);
-    return (struct frame){ .data = data, .bytes = f->bytes, .release = free_copy, .hint = base };
+    return (struct frame){.data = data, .bytes = f->bytes, .release = free_copy, .hint = base};
 }
 
 static uint64_t delay(struct sim_world *w)

@@ -80,7 +80,7 @@ static void head_do(struct sim_world *w, const struct head_action *a, size_t n)
 
 void sim_head_event(struct sim_world *w, struct sim_event *ev, struct msg *m)
 {
-    struct head_event e = { .now_us = w->now_us, .wall_us = w->now_us, .from = ev->from, .msg = m };
+    struct head_event e = {.now_us = w->now_us, .wall_us = w->now_us, .from = ev->from, .msg = m};
     struct manifest base;
     const struct head_action *a;
     size_t n;
@@ -120,9 +120,9 @@ static void load(struct sim_world *w, uint32_t s, const struct shard_action *a)
     manifest_init(&m);
     ev->status = manifest_read(w->dir, a->k, &m, &err);
     if (ev->status == ST_OK)
-        ev->status = restore_load(w->dir, &m, &w->plan, a->order->map, s, a->order->shards,
-                                  shard_store(w->shard[s].core), shard_hash(w->shard[s].core), &rows,
-                                  &err);
+        ev->status =
+            restore_load(w->dir, &m, &w->plan, a->order->map, s, a->order->shards,
+                         shard_store(w->shard[s].core), shard_hash(w->shard[s].core), &rows, &err);
     if (ev->status != ST_OK)
         sim_fail(w, "load", "shard %u: %s", s, err.text);
     manifest_release(&m);
@@ -197,7 +197,7 @@ static void check_pull(struct sim_world *w, uint32_t s, uint64_t digest)
 void sim_shard_event(struct sim_world *w, uint32_t s, struct sim_event *ev, struct msg *m)
 {
     struct sim_shard *sh = &w->shard[s];
-    struct shard_event e = { .now_us = w->now_us, .from = ev->from, .msg = m };
+    struct shard_event e = {.now_us = w->now_us, .from = ev->from, .msg = m};
     struct shard_view before, after;
     struct msg *push = m != NULL && m->kind == MSG_PUSH ? sim_copy_push(m) : NULL;
     bool pull = m != NULL && m->kind == MSG_PULL && w->conf.check_all && ++sh->pulls % 8 == 0;

@@ -18,18 +18,18 @@ static uint32_t flights(const struct sim_world *w)
 void sim_worker_start(struct sim_world *w, uint32_t rank)
 {
     struct sim_worker *k = &w->worker[rank];
-    struct client_conf conf = { .job = w->job_id,
-                                .boot = 5000 + w->life * 100 + rank,
-                                .world = 900 + w->life,
-                                .rank = rank,
-                                .world_size = w->conf.workers,
-                                .plan = &w->plan,
-                                .permits = w->conf.permits,
-                                .leases_max = 2,
-                                .beat_us = w->job.cluster.beat,
-                                .resend_us = w->job.cluster.resend,
-                                .orphan_us = w->job.cluster.orphan,
-                                .pool = w->pool };
+    struct client_conf conf = {.job = w->job_id,
+                               .boot = 5000 + w->life * 100 + rank,
+                               .world = 900 + w->life,
+                               .rank = rank,
+                               .world_size = w->conf.workers,
+                               .plan = &w->plan,
+                               .permits = w->conf.permits,
+                               .leases_max = 2,
+                               .beat_us = w->job.cluster.beat,
+                               .resend_us = w->job.cluster.resend,
+                               .orphan_us = w->job.cluster.orphan,
+                               .pool = w->pool};
     memset(k, 0, sizeof *k);
     k->core = client_new(&conf);
     for (uint32_t i = 0; i < flights(w); i++) {
@@ -79,9 +79,8 @@ static void reduce(struct sim_world *w)
     for (uint32_t r = 0; r < w->conf.workers; r++) {
         struct sim_event *ev = sim_after(w, 500, SIM_EVALUATED, SIM_WORKER + r);
         ev->k = w->worker[r].evaluate;
-        ev->result = (struct client_result){ .auc = 0.5 + 0.4 * fmod(sum / 1e4, 1),
-                                             .logloss = 0.5,
-                                             .count = w->conf.records };
+        ev->result = (struct client_result){
+            .auc = 0.5 + 0.4 * fmod(sum / 1e4, 1), .logloss = 0.5, .count = w->conf.records};
         w->worker[r].eval_done = false;
     }
 }
@@ -103,8 +102,8 @@ static void worker_do(struct sim_world *w, uint32_t rank, const struct client_ac
     for (size_t i = 0; i < n; i++) {
         switch (a[i].kind) {
         case CLIENT_SEND:
-            sim_send(w, SIM_WORKER + rank, a[i].to == CLIENT_TO_HEAD ? SIM_HEAD : SIM_SHARD + a[i].to,
-                     a[i].msg);
+            sim_send(w, SIM_WORKER + rank,
+                     a[i].to == CLIENT_TO_HEAD ? SIM_HEAD : SIM_SHARD + a[i].to, a[i].msg);
             break;
         case CLIENT_CONNECT: break;
         case CLIENT_ROWS: lent(w, rank, a[i].flight); break;
@@ -134,7 +133,7 @@ static void give(struct sim_world *w, uint32_t rank, enum client_event_kind kind
                  struct msg *m)
 {
     struct sim_worker *k = &w->worker[rank];
-    struct client_event e = { .kind = kind, .now_us = w->now_us, .flight = f, .msg = m };
+    struct client_event e = {.kind = kind, .now_us = w->now_us, .flight = f, .msg = m};
     const struct client_action *a;
     struct client_view v;
     size_t n;
@@ -156,8 +155,8 @@ static struct flight *free_flight(struct sim_world *w, struct sim_worker *k)
     return NULL;
 }
 
-static void fill(struct sim_world *w, struct flight *f, uint64_t epoch, uint64_t split, uint64_t begin,
-                 uint64_t end)
+static void fill(struct sim_world *w, struct flight *f, uint64_t epoch, uint64_t split,
+                 uint64_t begin, uint64_t end)
 {
     f->epoch = epoch;
     f->split = split;
@@ -202,7 +201,8 @@ static bool feed_eval(struct sim_world *w, uint32_t rank)
     if (f == NULL)
         return false;
     uint64_t begin = (rank * EVAL_BATCHES + k->eval_at) * w->conf.batch % w->conf.records;
-    uint64_t end = begin + w->conf.batch < w->conf.records ? begin + w->conf.batch : w->conf.records;
+    uint64_t end =
+        begin + w->conf.batch < w->conf.records ? begin + w->conf.batch : w->conf.records;
     k->eval_at++;
     k->eval_out++;
     f->eval = true;
@@ -234,10 +234,8 @@ void sim_worker_event(struct sim_world *w, uint32_t rank, struct sim_event *ev, 
     case SIM_MSG: give(w, rank, CLIENT_MSG, NULL, m); break;
     case SIM_GRADS: computed(w, rank, ev->flight); break;
     case SIM_EVALUATED: {
-        struct client_event e = { .kind = CLIENT_EVALUATED,
-                                  .now_us = w->now_us,
-                                  .evaluate = ev->k,
-                                  .result = ev->result };
+        struct client_event e = {
+            .kind = CLIENT_EVALUATED, .now_us = w->now_us, .evaluate = ev->k, .result = ev->result};
         const struct client_action *a;
         size_t n;
         client_step(k->core, &e, &a, &n);

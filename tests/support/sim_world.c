@@ -41,29 +41,29 @@ void __assert_fail(const char *what, const char *file, unsigned int line, const 
 
 struct sim_conf sim_conf_quiet(uint64_t seed)
 {
-    return (struct sim_conf){ .seed = seed,
-                              .shards = 2,
-                              .workers = 2,
-                              .permits = 2,
-                              .records = 240,
-                              .batch = 8,
-                              .epochs = 1,
-                              .keys = 120,
-                              .plateau_factor = 1,
-                              .in_order = true,
-                              .delay_us = 300,
-                              .cut_every_us = 15000,
-                              .hold_us = 100000,
-                              .write_us = 300000,
-                              .full_every = 4,
-                              .undo_bytes_max = 1 << 20,
-                              .handle_bytes_max = 1 << 16,
-                              .check_all = true };
+    return (struct sim_conf){.seed = seed,
+                             .shards = 2,
+                             .workers = 2,
+                             .permits = 2,
+                             .records = 240,
+                             .batch = 8,
+                             .epochs = 1,
+                             .keys = 120,
+                             .plateau_factor = 1,
+                             .in_order = true,
+                             .delay_us = 300,
+                             .cut_every_us = 15000,
+                             .hold_us = 100000,
+                             .write_us = 300000,
+                             .full_every = 4,
+                             .undo_bytes_max = 1 << 20,
+                             .handle_bytes_max = 1 << 16,
+                             .check_all = true};
 }
 
 struct sim_conf sim_conf_lossy(uint64_t seed)
 {
-    struct rng r = { .key = rng_mix(seed, 77), .n = 0 };
+    struct rng r = {.key = rng_mix(seed, 77), .n = 0};
     struct sim_conf c = sim_conf_quiet(seed);
     c.shards = 1 + (uint32_t)rng_below(&r, 3);
     c.workers = 1 + (uint32_t)rng_below(&r, 3);
@@ -130,34 +130,34 @@ static void start(struct sim_world *w)
     struct errbuf err = ERRBUF_INIT;
     w->life++;
     w->born_us = w->now_us;
-    struct head_conf head = { .job = w->job_id,
-                              .boot = 1000 + w->life,
-                              .conf = &w->job,
-                              .plan = &w->plan,
-                              .shards = w->conf.shards,
-                              .workers = w->conf.workers,
-                              .records = w->conf.records,
-                              .has_valid = w->conf.has_valid };
+    struct head_conf head = {.job = w->job_id,
+                             .boot = 1000 + w->life,
+                             .conf = &w->job,
+                             .plan = &w->plan,
+                             .shards = w->conf.shards,
+                             .workers = w->conf.workers,
+                             .records = w->conf.records,
+                             .has_valid = w->conf.has_valid};
     uint64_t committed_k = w->head.committed_k;
-    w->head = (struct sim_head){ .core = head_new(&head), .committed_k = committed_k };
+    w->head = (struct sim_head){.core = head_new(&head), .committed_k = committed_k};
     sim_after(w, 1, SIM_TICK, SIM_HEAD);
     if (w->conf.stop_us > 0)
         sim_after(w, w->conf.stop_us, SIM_STOP, SIM_HEAD);
     for (uint32_t s = 0; s < w->conf.shards; s++) {
-        struct shard_conf conf = { .job = w->job_id,
-                                   .boot = 3000 + w->life * 100 + s,
-                                   .shard = s,
-                                   .plan = &w->plan,
-                                   .address = "tcp://sim",
-                                   .bytes_max = (uint64_t)1 << 32,
-                                   .undo_bytes_max = w->conf.undo_bytes_max,
-                                   .handle_bytes_max = w->conf.handle_bytes_max,
-                                   .grad_max = 1e6,
-                                   .beat_us = w->job.cluster.beat,
-                                   .orphan_us = w->job.cluster.orphan,
-                                   .workers_max = SIM_WORKERS_MAX,
-                                   .pool = w->pool };
-        w->shard[s] = (struct sim_shard){ 0 };
+        struct shard_conf conf = {.job = w->job_id,
+                                  .boot = 3000 + w->life * 100 + s,
+                                  .shard = s,
+                                  .plan = &w->plan,
+                                  .address = "tcp://sim",
+                                  .bytes_max = (uint64_t)1 << 32,
+                                  .undo_bytes_max = w->conf.undo_bytes_max,
+                                  .handle_bytes_max = w->conf.handle_bytes_max,
+                                  .grad_max = 1e6,
+                                  .beat_us = w->job.cluster.beat,
+                                  .orphan_us = w->job.cluster.orphan,
+                                  .workers_max = SIM_WORKERS_MAX,
+                                  .pool = w->pool};
+        w->shard[s] = (struct sim_shard){0};
         if (shard_new(&conf, &w->shard[s].core, &err) != ST_OK) {
             fprintf(stderr, "%s\n", err.text);
             abort();
@@ -177,7 +177,7 @@ static void stop(struct sim_world *w)
             cut_file_abort(w->shard[s].file);
         shard_free(w->shard[s].core);
         sim_history_release(&w->shard[s].history);
-        w->shard[s] = (struct sim_shard){ 0 };
+        w->shard[s] = (struct sim_shard){0};
     }
     for (uint32_t r = 0; r < w->conf.workers; r++)
         sim_worker_stop(w, r);
@@ -197,7 +197,7 @@ struct sim_world *sim_new(const struct sim_conf *conf, const char *dir)
     struct sim_world *w = mem_zalloc(sizeof *w);
     const char *tmp = option_env("TEST_TMP");
     w->conf = *conf;
-    w->rng = (struct rng){ .key = rng_mix(conf->seed, 1), .n = 0 };
+    w->rng = (struct rng){.key = rng_mix(conf->seed, 1), .n = 0};
     w->line = mem_array(SIM_TRACE_LINES, sizeof *w->line);
     w->trace = option_env("TRACE") != NULL;
     w->job_id = 42;
@@ -278,12 +278,13 @@ static void trace(struct sim_world *w, const struct sim_event *ev, const struct 
                  o->full && o->mode == MODE_TAKE ? " full" : "");
         break;
     case MSG_WORKER_STATE:
-        snprintf(text, sizeof text, "n=%llu held=%llu leased=%llu%s", (unsigned long long)m->u.worker.n,
-                 (unsigned long long)m->u.worker.held, (unsigned long long)m->u.worker.leased,
-                 m->u.worker.idle ? " idle" : "");
+        snprintf(text, sizeof text, "n=%llu held=%llu leased=%llu%s",
+                 (unsigned long long)m->u.worker.n, (unsigned long long)m->u.worker.held,
+                 (unsigned long long)m->u.worker.leased, m->u.worker.idle ? " idle" : "");
         break;
     case MSG_SHARD_STATE:
-        snprintf(text, sizeof text, "n=%llu open=%llu complete=%llu durable=%llu failed=%llu applied=%llu",
+        snprintf(text, sizeof text,
+                 "n=%llu open=%llu complete=%llu durable=%llu failed=%llu applied=%llu",
                  (unsigned long long)m->u.shard.n, (unsigned long long)m->u.shard.open,
                  (unsigned long long)m->u.shard.complete, (unsigned long long)m->u.shard.durable_k,
                  (unsigned long long)m->u.shard.failed_k, (unsigned long long)m->u.shard.applied);
@@ -295,9 +296,9 @@ static void trace(struct sim_world *w, const struct sim_event *ev, const struct 
         break;
     case MSG_PUSH:
         snprintf(text, sizeof text, "seq=%llu tag=%llu %s split %llu [%llu, %llu)",
-                 (unsigned long long)p->seq, (unsigned long long)p->tag, p->handle ? "handle" : "keys",
-                 (unsigned long long)p->split, (unsigned long long)p->begin,
-                 (unsigned long long)p->end);
+                 (unsigned long long)p->seq, (unsigned long long)p->tag,
+                 p->handle ? "handle" : "keys", (unsigned long long)p->split,
+                 (unsigned long long)p->begin, (unsigned long long)p->end);
         break;
     case MSG_ACK:
         snprintf(text, sizeof text, "seq=%llu%s", (unsigned long long)m->u.ack.seq,
@@ -328,8 +329,7 @@ static void deliver(struct sim_world *w, struct sim_event *ev)
     uint32_t to = ev->to;
     bool shard = to >= SIM_SHARD && to < SIM_SHARD + w->conf.shards;
     bool worker = to >= SIM_WORKER && to < SIM_WORKER + w->conf.workers;
-    bool dead = (to == SIM_HEAD && w->head.ended) ||
-                (shard && w->shard[to - SIM_SHARD].ended) ||
+    bool dead = (to == SIM_HEAD && w->head.ended) || (shard && w->shard[to - SIM_SHARD].ended) ||
                 (worker && w->worker[to - SIM_WORKER].ended) ||
                 (to != SIM_HEAD && !shard && !worker);
     if (dead || (ev->kind != SIM_MSG && ev->life != w->life))

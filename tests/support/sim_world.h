@@ -31,12 +31,12 @@ struct sim_conf {
     uint64_t seed;
     uint32_t shards, workers, permits;
     uint64_t records, batch, epochs;
-    uint32_t keys;            /* universe of keys */
+    uint32_t keys; /* universe of keys */
     bool has_valid;
-    bool replay;              /* table emb: Adam with exact L2 instead of Adagrad */
-    double plateau_factor;    /* 1: the rate never changes */
+    bool replay;           /* table emb: Adam with exact L2 instead of Adagrad */
+    double plateau_factor; /* 1: the rate never changes */
     /* -- the network; delays are spread around delay_us -- */
-    bool in_order;            /* every message takes delay_us, none is lost */
+    bool in_order; /* every message takes delay_us, none is lost */
     uint64_t delay_us;
     double loss, twice, late; /* late: takes up to 300 ms */
     /* -- cuts -- */
@@ -44,9 +44,9 @@ struct sim_conf {
     double disk_fail, commit_fail;
     uint64_t undo_bytes_max, handle_bytes_max;
     /* -- ends, 0 = never -- */
-    uint64_t stop_us;         /* HEAD_STOP */
-    uint64_t kill_us;         /* everything dies at this moment of this life */
-    bool check_all;           /* invariants that cost: files read back, replay, digests */
+    uint64_t stop_us; /* HEAD_STOP */
+    uint64_t kill_us; /* everything dies at this moment of this life */
+    bool check_all;   /* invariants that cost: files read back, replay, digests */
 };
 
 /* A sane little cluster in order; change what a test is about. */
@@ -71,8 +71,8 @@ struct sim_event {
     uint64_t at_us, order;
     enum sim_kind kind;
     uint32_t to, from;
-    uint64_t life;            /* of the receiver; SIM_MSG may outlive it */
-    uint64_t e;               /* of a message */
+    uint64_t life; /* of the receiver; SIM_MSG may outlive it */
+    uint64_t e;    /* of a message */
     /* -- SIM_MSG -- */
     struct buffer env;
     struct frame frame[MSG_FRAMES_MAX];
@@ -85,16 +85,16 @@ struct sim_event {
     struct client_result result;
 };
 
-struct sim_rows {             /* a copy of a shard's rows, by table, keys rising */
+struct sim_rows { /* a copy of a shard's rows, by table, keys rising */
     uint64_t *key[PLAN_TABLES_MAX];
     uint8_t *record[PLAN_TABLES_MAX];
     size_t n[PLAN_TABLES_MAX];
 };
 
-struct sim_push {             /* one that a shard has applied */
+struct sim_push { /* one that a shard has applied */
     uint32_t rank;
     uint64_t seq, epoch, split, begin, end;
-    uint64_t *key;            /* (n) this shard's keys in the order of the gradients; owned */
+    uint64_t *key; /* (n) this shard's keys in the order of the gradients; owned */
     uint32_t n;
     float *grad[PLAN_TABLES_MAX]; /* owned */
 };
@@ -109,7 +109,7 @@ struct sim_history {
     size_t take_used;
     uint8_t *take_count;
     struct sim_rows take_rows;
-    struct store *shadow;       /* the same pushes, without undo, cuts, handles or loss */
+    struct store *shadow; /* the same pushes, without undo, cuts, handles or loss */
     struct applier *shadow_applier;
 };
 
@@ -136,7 +136,7 @@ struct sim_worker {
     uint64_t evaluate, eval_at, eval_out;
     double eval_sum;
     bool eval_done;
-    uint64_t epoch, seen;     /* totals */
+    uint64_t epoch, seen; /* totals */
 };
 
 struct sim_head {
@@ -146,8 +146,8 @@ struct sim_head {
     int code;
     char text[512];
     struct head_view before;
-    uint64_t committed_k;     /* the largest */
-    uint64_t committed;       /* how many */
+    uint64_t committed_k; /* the largest */
+    uint64_t committed;   /* how many */
 };
 
 struct sim_world {
@@ -161,7 +161,7 @@ struct sim_world {
     struct sim_event **heap;
     size_t heap_used, heap_cap;
     struct frame_pool *pool;
-    struct store *scratch;    /* for checks */
+    struct store *scratch; /* for checks */
     struct sim_head head;
     struct sim_shard shard[SIM_SHARDS_MAX];
     struct sim_worker worker[SIM_WORKERS_MAX];
@@ -223,9 +223,9 @@ void sim_gradients(const struct sim_conf *conf, struct flight *f);
 void sim_expected_sums(const struct sim_conf *conf, uint64_t epochs, int64_t (*out)[2]);
 
 /* sim_check.c: the invariants */
-void sim_check_head(struct sim_world *w);                                /* after each step */
-void sim_check_commit(struct sim_world *w, const struct manifest *m);    /* before it */
-void sim_check_committed(struct sim_world *w, uint64_t k);               /* after it */
+void sim_check_head(struct sim_world *w);                             /* after each step */
+void sim_check_commit(struct sim_world *w, const struct manifest *m); /* before it */
+void sim_check_committed(struct sim_world *w, uint64_t k);            /* after it */
 void sim_check_obeyed(struct sim_world *w, uint32_t route, uint64_t e, uint64_t n);
 void sim_check_push(struct sim_world *w, uint32_t s, const struct shard_view *before,
                     const struct shard_view *after, const struct msg *push);

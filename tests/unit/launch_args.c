@@ -33,7 +33,8 @@ static enum status parse(struct call *c, int argc, char **argv, struct errbuf *e
 static void test_order_does_not_matter(void **state)
 {
     (void)state;
-    char *argv[] = {"try", "--set", "a=1", "job.yaml", "--out=run", "--json", "--set=b=2", "--number", "3k"};
+    char *argv[] = {"try",    "--set",     "a=1",      "job.yaml", "--out=run",
+                    "--json", "--set=b=2", "--number", "3k"};
     struct call c;
     struct errbuf err = ERRBUF_INIT;
     assert_int_equal(parse(&c, 9, argv, &err), ST_OK);

@@ -1,9 +1,9 @@
 /* The supervisor with real children: ends, signals, the lifeline, output taken. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -118,8 +118,10 @@ static void test_capture(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_end_is_named),     cmocka_unit_test(test_signal_is_named),
-        cmocka_unit_test(test_end_kills_who_ignores_term), cmocka_unit_test(test_lifeline_ends_with_us),
+        cmocka_unit_test(test_bad_end_is_named),
+        cmocka_unit_test(test_signal_is_named),
+        cmocka_unit_test(test_end_kills_who_ignores_term),
+        cmocka_unit_test(test_lifeline_ends_with_us),
         cmocka_unit_test(test_capture),
     };
     return cmocka_run_group_tests_name("launch_run", tests, NULL, NULL);
