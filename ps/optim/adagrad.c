@@ -20,8 +20,8 @@ void optim_adagrad_plain(struct optim *o, float *w, float *state, const float *g
     const uint64_t missed = g != NULL ? step - 1 : step;
     for (uint32_t j = 0; j < o->dim; j++) {
         for (uint64_t s = last + 1; o->replays && s <= missed; s++)
-            adagrad_step(o, &w[j], &state[j], 0, optim_scalars(o, s));
+            adagrad_step(o, &w[j], &state[j], 0, steps_scalars(&o->steps, s));
         if (g != NULL)
-            adagrad_step(o, &w[j], &state[j], g[j], optim_scalars(o, step));
+            adagrad_step(o, &w[j], &state[j], g[j], steps_scalars(&o->steps, step));
     }
 }

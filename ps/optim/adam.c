@@ -32,9 +32,9 @@ void optim_adam_plain(struct optim *o, float *w, float *state, const float *g, u
     for (uint32_t j = 0; j < o->dim; j++) {
         struct element x = {w[j], m[j], v[j]};
         for (uint64_t s = last + 1; o->replays && s <= missed; s++)
-            adam_step(o, &x, 0, optim_scalars(o, s));
+            adam_step(o, &x, 0, steps_scalars(&o->steps, s));
         if (g != NULL)
-            adam_step(o, &x, g[j], optim_scalars(o, step));
+            adam_step(o, &x, g[j], steps_scalars(&o->steps, step));
         w[j] = x.w;
         m[j] = x.m;
         v[j] = x.v;

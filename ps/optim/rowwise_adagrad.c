@@ -48,7 +48,7 @@ void optim_rowwise_plain(struct optim *o, float *w, float *state, const float *g
 {
     const uint64_t missed = g != NULL ? step - 1 : step;
     for (uint64_t s = last + 1; o->replays && s <= missed; s++)
-        rowwise_step(o, w, state, NULL, optim_scalars(o, s));
+        rowwise_step(o, w, state, NULL, steps_scalars(&o->steps, s));
     if (g != NULL)
-        rowwise_step(o, w, state, g, optim_scalars(o, step));
+        rowwise_step(o, w, state, g, steps_scalars(&o->steps, step));
 }

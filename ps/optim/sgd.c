@@ -19,8 +19,8 @@ void optim_sgd_plain(struct optim *o, float *w, float *state, const float *g, ui
     const uint64_t missed = g != NULL ? step - 1 : step;
     for (uint32_t j = 0; j < o->dim; j++) {
         for (uint64_t s = last + 1; o->replays && s <= missed; s++)
-            w[j] = sgd_step(o, w[j], 0, optim_scalars(o, s));
+            w[j] = sgd_step(o, w[j], 0, steps_scalars(&o->steps, s));
         if (g != NULL)
-            w[j] = sgd_step(o, w[j], g[j], optim_scalars(o, step));
+            w[j] = sgd_step(o, w[j], g[j], steps_scalars(&o->steps, step));
     }
 }

@@ -399,12 +399,12 @@ static void test_scalars(void **state)
         }
         const uint64_t s = 1 + rng_below(&rng, i % 2 == 0 ? 200 : 100000);
         const uint64_t to = s + rng_below(&rng, 3000);
-        const struct run r = optim_run(o, s, to);
+        const struct run r = steps_run(&o->steps, s, to);
         assert_in_range(r.steps, 1, to - s + 1);
         const uint64_t j = rng_below(&rng, r.steps);
-        const struct scalars want = optim_scalars(o, s + j);
+        const struct scalars want = steps_scalars(&o->steps, s + j);
         assert_memory_equal(&r.at[j * r.stride], &want, sizeof want);
-        assert_true(want.a <= o->a_max);
+        assert_true(want.a <= o->steps.a_max);
     }
     optim_free(o);
 }
