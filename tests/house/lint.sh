@@ -9,6 +9,7 @@ run() {
 }
 run "$here/selftest.sh"
 run "$here/floors.sh"
+run "$here/lists.sh"
 run "$here/headers.sh"
 run "$here/symbols.sh" "${BUILD:-build}"
 run "$here/format.sh"

@@ -87,6 +87,20 @@ expect 'a circle' 1 'a circle: common/base/a.h common/base/b.h common/base/c.h c
 rm -rf "${tree:?}"/*
 expect 'no source' 1 'no source found' "$here/floors.sh" "$tree"
 
+all='common/base/status.c ps/train/applier.c'
+mains='worker/comm.c launch/check.c'
+lists() { # name, exit code, text, SOURCES, MAINS
+    expect "$1" "$2" "$3" env SOURCES="$4" MAINS="$5" "$here/lists.sh" "$tree"
+}
+fresh
+lists 'clean lists' 0 '4 sources, each in its list' "$all" "$mains"
+lists 'in no list' 1 'launch/check.c: in no list' "$all" worker/comm.c
+lists 'no file' 1 'ps/train/no.c: listed in the Makefile, but no file' "$all ps/train/no.c" "$mains"
+lists 'listed twice' 1 'worker/comm.c: listed twice' "$all worker/comm.c" "$mains"
+put common/base/a_z.c ''
+lists 'not in order' 1 'common/base/a_z.c: not in the order' "common/base/status.c common/base/a_z.c ps/train/applier.c" "$mains"
+lists 'in order' 0 '5 sources' "common/base/a_z.c $all" "$mains"
+
 fresh
 expect 'clean headers' 0 'compile alone' "$here/headers.sh" "$tree"
 put common/base/a.h '#ifndef A_H\n#define A_H\nsize_t a(void);\n#endif\n'
