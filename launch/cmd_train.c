@@ -84,6 +84,20 @@ static enum status convert(const struct job *job, const struct prepare *dir,
     return st;
 }
 
+/* What was learned is about ids and floats as the first run encoded them. */
+static enum status same_encoder(const struct prepare *dir, uint64_t now, struct errbuf *err)
+{
+    if (!dir->resumed || now == dir->resumed_encoder) {
+        return ST_OK;
+    }
+    return errbuf_set(err, ST_BAD_DATA,
+                      "can't resume: the training files changed since cut %" PRIu64
+                      " (%s/encoder.bin has hash %016" PRIx64 ", the cut %016" PRIx64
+                      "), so its ids and scales mean something else; put the files back, add "
+                      "--force to go on all the same, or train anew with another --out",
+                      dir->resumed_cut, dir->cache, now, dir->resumed_encoder);
+}
+
 static enum status start_servers(struct run *r, const struct job *job, const struct prepare *dir,
                                  struct errbuf *err)
 {
@@ -166,6 +180,10 @@ static enum status conclude(struct final *f, const struct watch_end *end, bool j
 {
     f->head = end->report;
     f->interrupted = end->interrupted != 0;
+    if (f->interrupted && json_u64(f->head, "cut.version", 0) == 0) {
+        return errbuf_set(err, ST_INTERNAL,
+                          "stopped before the first cut was complete; nothing was trained");
+    }
     uint64_t t = clock_now_us();
     enum status st = final_judge(f, err);
     f->evaluate_seconds = (double)(clock_now_us() - t) / 1e6;
@@ -190,6 +208,9 @@ static enum status train(const struct job *job, const struct train_call *call,
     f.started_us = clock_now_us();
     enum status st = convert(job, dir, &data, err);
     f.convert_seconds = (double)(clock_now_us() - f.started_us) / 1e6;
+    if (st == ST_OK && !call->force) {
+        st = same_encoder(dir, data.encoder_hash, err);
+    }
     if (st != ST_OK) {
         return st;
     }

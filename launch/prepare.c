@@ -125,7 +125,8 @@ static void remove_folder(const char *dir, const char *name)
 static void begin_again(const char *dir)
 {
     static const char *const folders[] = {"cuts", "data", "run", "log"};
-    static const char *const files[] = {"job", "resolved.yaml", "plan.json", "head", "report.json"};
+    static const char *const files[] = {"job",  "resolved.yaml", "plan.json",
+                                        "head", "report.json",   "run.json"};
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
         remove_folder(dir, folders[i]);
     }
@@ -187,6 +188,7 @@ static enum status check_resume(const struct prepare_call *call, const struct jo
     r->resumed = true;
     r->resumed_cut = m.k;
     r->resumed_applied = m.applied;
+    r->resumed_encoder = m.encoder_hash;
     manifest_release(&m);
     return ST_OK;
 }

@@ -6,7 +6,7 @@
  *   DIR/plan.json      the parameters, made by penstock-worker --plan
  *   DIR/cache/         converted logs (unless data.cache names another folder)
  *   DIR/log/           <role>-<n>.log
- *   DIR/run, data, cuts, head   protocol.md 7
+ *   DIR/run, data, cuts, head   ps/snapshot/README.md
  *   DIR/report.json    how it ended
  */
 #ifndef PENSTOCK_LAUNCH_PREPARE_H
@@ -27,6 +27,7 @@ struct prepare {
     bool resumed; /* goes on from a complete cut */
     uint64_t resumed_cut;
     uint64_t resumed_applied; /* records applied before */
+    uint64_t resumed_encoder; /* hash of what encoded them */
 };
 
 struct prepare_call {

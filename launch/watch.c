@@ -162,12 +162,11 @@ static enum status on_signal(struct watch *w, int sig, uint64_t now, struct errb
     return ST_OK;
 }
 
-/* The head knows the reason better than an exit code does: give it a moment to say so. */
-static enum status on_bad_end(struct watch *w, const struct run_child *bad, struct errbuf *err)
+/* The head knows the reason better than an exit code does. */
+static enum status say_bad_end(struct watch *w, const struct run_child *bad, struct errbuf *err)
 {
     char who[128];
     run_child_text(bad, who, sizeof(who));
-    ask(w, clock_now_us());
     uint64_t cut = json_u64(w->end->report, "cut.version", 0);
     char resume[96];
     if (cut > 0) {
@@ -177,8 +176,9 @@ static enum status on_bad_end(struct watch *w, const struct run_child *bad, stru
         snprintf(resume, sizeof(resume), "no cut was complete yet");
     }
     const char *why = json_str(w->end->report, "text", "");
-    return errbuf_set(err, ST_INTERNAL, "%s%s%s; %s; see %s/log", who, why[0] != '\0' ? ": " : "",
-                      why, resume, w->dir->dir);
+    bool data = json_u64(w->end->report, "code", 0) == 3;
+    return errbuf_set(err, data ? ST_BAD_DATA : ST_INTERNAL, "%s%s%s; %s; see %s/log", who,
+                      why[0] != '\0' ? ": " : "", why, resume, w->dir->dir);
 }
 
 static enum status look(struct watch *w, const struct run_child **bad, struct errbuf *err)
@@ -192,7 +192,8 @@ static enum status look(struct watch *w, const struct run_child **bad, struct er
     size_t before = run_alive(w->run);
     run_reap(w->run, bad);
     if (*bad != NULL) {
-        return on_bad_end(w, *bad, err);
+        ask(w, now); /* while it may still answer */
+        return errbuf_set(err, ST_INTERNAL, "a process ended badly");
     }
     if (run_alive(w->run) < w->run->children && w->ended_us == 0) {
         w->ended_us = now;
@@ -250,5 +251,5 @@ enum status watch_run(struct run *r, const struct prepare *dir, struct watch_end
     ask_close(w.ask);
     take_last_words(&w, words);
     free(words);
-    return st;
+    return bad != NULL ? say_bad_end(&w, bad, err) : st;
 }

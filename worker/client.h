@@ -49,10 +49,11 @@ struct client {
     uint32_t leases;
     uint64_t leased;
     /* -- for people -- */
-    uint64_t totals_epoch, loss_count, rss_bytes;
-    double loss_sum, train_auc;
+    struct client_epoch totals;
+    uint64_t rss_bytes;
     struct histogram stalls;
     char fault[WHY_MAX];
+    int fault_code;
     /* -- this step -- */
     uint64_t now_us, state_us, note_us;
     bool state_due, ended, idle_told;
@@ -65,8 +66,8 @@ struct client {
 struct client_action *client_act(struct client *c, enum client_action_kind kind);
 struct msg *client_msg(const struct client *c, enum msg_kind kind);
 void client_send(struct client *c, uint32_t to, struct msg *m);
-void client_note(struct client *c, const char *text);  /* at most one a second */
-void client_fault(struct client *c, const char *text); /* told in STATE from now on */
+void client_note(struct client *c, const char *text);            /* at most one a second */
+void client_fault(struct client *c, int code, const char *text); /* told in STATE from now on */
 void client_exit(struct client *c, int code, const char *text);
 void client_state(struct client *c); /* sends STATE now */
 bool client_idle(const struct client *c);

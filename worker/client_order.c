@@ -150,7 +150,7 @@ void client_recv_lease(struct client *c, const struct msg *m)
         return; /* an old one, or one whose forerunner is still on the way: it comes again */
     if (c->leases == c->conf.leases_max) {
         if (c->lease[0].upto < c->lease[0].end) {
-            client_fault(c, "the head gave more leases than there is room for");
+            client_fault(c, 1, "the head gave more leases than there is room for");
             return;
         }
         c->leases--;
@@ -177,7 +177,7 @@ void client_recv_refused(struct client *c, const struct msg *m)
     if (mine && m->role == ROLE_HEAD)
         client_exit(c, 1, text);
     else if (mine && m->role == ROLE_SHARD && m->e == c->e)
-        client_fault(c, text);
+        client_fault(c, 1, text);
     else
         client_note(c, text);
 }

@@ -164,7 +164,7 @@ void client_recv_rows(struct client *c, struct msg *m)
     if (f == NULL || s >= f->parts || f->part[s].answered)
         return;
     if (flight_scatter(f, c->conf.plan, s, f->parts, m, &err) != ST_OK) {
-        client_fault(c, err.text);
+        client_fault(c, 1, err.text);
         return;
     }
     f->part[s].answered = true;

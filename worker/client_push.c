@@ -51,7 +51,7 @@ static void start(struct client *c, struct flight *f)
                  "rank %u: records [%llu, %llu) of split %llu are not next in a lease",
                  c->conf.rank, (unsigned long long)f->begin, (unsigned long long)f->end,
                  (unsigned long long)f->split);
-        client_fault(c, text);
+        client_fault(c, 1, text);
         return;
     }
     for (uint32_t s = 0; s < c->shards; s++) {
@@ -163,7 +163,7 @@ void client_recv_ack(struct client *c, const struct msg *m)
         char text[WHY_MAX];
         snprintf(text, sizeof text, "shard %u acknowledged push %llu, the last one given is %llu",
                  s, (unsigned long long)a->seq, (unsigned long long)c->seq);
-        client_fault(c, text);
+        client_fault(c, 1, text);
         return;
     }
     if (a->refused > c->shard[s].refused)

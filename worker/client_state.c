@@ -49,10 +49,12 @@ void client_note(struct client *c, const char *text)
     client_act(c, CLIENT_NOTE)->text = c->note;
 }
 
-void client_fault(struct client *c, const char *text)
+void client_fault(struct client *c, int code, const char *text)
 {
-    if (c->fault[0] == '\0')
+    if (c->fault[0] == '\0') {
         snprintf(c->fault, sizeof c->fault, "%s", text);
+        c->fault_code = code;
+    }
     c->state_due = true;
 }
 
@@ -116,10 +118,11 @@ void client_state(struct client *c)
     w->leases = client_progress(c, w->progress);
     w->room = room(c);
     w->idle = client_idle(c);
-    w->totals_epoch = c->totals_epoch;
-    w->loss_sum = c->loss_sum;
-    w->loss_count = c->loss_count;
-    w->train_auc = c->train_auc;
+    w->totals_epoch = c->totals.epoch;
+    w->loss_sum = c->totals.loss_sum;
+    w->loss_count = c->totals.count;
+    w->train_auc = c->totals.auc;
+    w->train_accuracy = c->totals.accuracy;
     for (uint32_t s = 0; s < c->shards; s++)
         w->refused += c->shard[s].refused;
     w->rss_bytes = c->rss_bytes;
@@ -131,6 +134,7 @@ void client_state(struct client *c)
     w->accuracy = c->result.accuracy;
     w->eval_count = c->result.count;
     memcpy(w->fault, c->fault, sizeof w->fault);
+    w->fault_code = c->fault_code;
     c->state_us = c->now_us;
     c->state_due = false;
     client_send(c, CLIENT_TO_HEAD, m);

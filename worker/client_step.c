@@ -48,13 +48,9 @@ void client_free(struct client *c)
     free(c);
 }
 
-void client_totals(struct client *c, uint64_t epoch, double loss_sum, uint64_t loss_count,
-                   double auc, uint64_t rss_bytes)
+void client_totals(struct client *c, const struct client_epoch *t, uint64_t rss_bytes)
 {
-    c->totals_epoch = epoch;
-    c->loss_sum = loss_sum;
-    c->loss_count = loss_count;
-    c->train_auc = auc;
+    c->totals = *t;
     c->rss_bytes = rss_bytes;
 }
 
@@ -132,7 +128,7 @@ void client_step(struct client *c, const struct client_event *ev, const struct c
             c->state_due = true;
         }
         break;
-    case CLIENT_FAULT: client_fault(c, ev->fault); break;
+    case CLIENT_FAULT: client_fault(c, ev->fault_code, ev->fault); break;
     }
     if (!c->ended && client_idle(c) != c->idle_told) {
         c->idle_told = !c->idle_told;

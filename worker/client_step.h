@@ -1,4 +1,4 @@
-/* client_step.h - the worker's client: a pure state machine (protocol.md 4). No socket, thread or clock.
+/* client_step.h - the worker's client: a pure state machine (ps/train/README.md). No socket, thread or clock.
  *
  * Events in, actions out; time comes in with every event. The shell owns flights, sockets and the model.
  *
@@ -43,7 +43,12 @@ enum client_event_kind {
     CLIENT_FAULT /* the shell can't go on (bad cache block, model error): told to the head in STATE */
 };
 
-struct client_result { /* of an evaluation, or running totals of training */
+struct client_epoch {      /* running totals of training, of one epoch */
+    uint64_t epoch, count; /* records computed */
+    double loss_sum, auc, accuracy;
+};
+
+struct client_result { /* of an evaluation */
     double auc, auc_bound, logloss, accuracy;
     uint64_t count;
 };
@@ -56,6 +61,7 @@ struct client_event {
     uint64_t evaluate;     /* CLIENT_EVALUATED: which */
     struct client_result result;
     const char *fault;
+    int fault_code; /* exit code of the run for it */
 };
 
 enum client_action_kind {
@@ -91,9 +97,8 @@ void client_free(struct client *c);
 /* Actions: *out points into the client, valid until the next step. */
 void client_step(struct client *c, const struct client_event *ev, const struct client_action **out,
                  size_t *out_n);
-/* Totals that the shell tells for STATE: loss and AUC of `epoch` so far. */
-void client_totals(struct client *c, uint64_t epoch, double loss_sum, uint64_t loss_count,
-                   double auc, uint64_t rss_bytes);
+/* What the shell tells for STATE: the epoch so far, its memory. */
+void client_totals(struct client *c, const struct client_epoch *t, uint64_t rss_bytes);
 const struct histogram *client_stalls(const struct client *c); /* us a computed batch was kept */
 void client_check(const struct client *c);
 /* What the shell and tests read. */

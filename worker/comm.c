@@ -1,7 +1,7 @@
 /* comm.c - MPI for the few things it is good at (comm.h).
  *
  * Static state: MPI itself is one a process. LeakSanitizer cannot suppress what MPI_Init leaks by name, so
- * MPI_Init is bracketed, and the leak check is made before MPI_Finalize (cluster.md 11).
+ * MPI_Init is bracketed, and the leak check is made before MPI_Finalize (worker/README.md, "MPI").
  */
 #include "worker/comm.h"
 
@@ -21,7 +21,7 @@
 #ifdef __SANITIZE_ADDRESS__
 void __lsan_disable(void);
 void __lsan_enable(void);
-int __lsan_do_recoverable_leak_check(void);
+void __lsan_do_leak_check(void);
 #else
 static void __lsan_disable(void)
 {
@@ -29,13 +29,12 @@ static void __lsan_disable(void)
 static void __lsan_enable(void)
 {
 }
-static int __lsan_do_recoverable_leak_check(void)
+static void __lsan_do_leak_check(void)
 {
-    return 0;
 }
 #endif
 
-enum { NAP_US = 500, DEADLINE_US = 600000000, CLOSE_US = 10000000, LEAKED = 23 };
+enum { NAP_US = 500, DEADLINE_US = 600000000, CLOSE_US = 10000000 };
 
 static struct {
     bool mpi;
@@ -131,16 +130,15 @@ static void *watchdog(void *arg)
     _exit(code);
 }
 
-int comm_close(int code)
+void comm_close(int code)
 {
     static int exit_code;
     pthread_t dog;
     if (!comm.mpi)
-        return code;
-    int leaked = __lsan_do_recoverable_leak_check();
-    exit_code = leaked != 0 && code == 0 ? LEAKED : code;
+        return;
+    __lsan_do_leak_check();
+    exit_code = code;
     if (pthread_create(&dog, NULL, watchdog, &exit_code) == 0)
         pthread_detach(dog);
     MPI_Finalize();
-    return exit_code;
 }

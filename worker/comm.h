@@ -1,6 +1,6 @@
 /* comm.h - what workers use MPI for: ranks, one broadcast, sums; the only door to mpi.h.
  *
- * A rank that waits inside MPI burns a core (cluster.md 12), so every collective here is non-blocking: test,
+ * A rank that waits inside MPI burns a core (worker/README.md, "MPI"), so every collective here is non-blocking: test,
  * sleep a little, test. Every wait ends: with its deadline, or when *stop becomes true. After one that did
  * not complete nothing but comm_close may be called.
  *
@@ -25,8 +25,8 @@ MUST_CHECK enum status comm_sum_u64(uint64_t *v, size_t n, const atomic_bool *st
                                     struct errbuf *err);
 MUST_CHECK enum status comm_sum_f64(double *v, size_t n, const atomic_bool *stop,
                                     struct errbuf *err);
-/* MPI_Finalize, with a watchdog that ends the process with `code` after 10 s. Returns the code to end with
- * (23 instead of 0 where LeakSanitizer found leaks of ours). */
-int comm_close(int code);
+/* MPI_Finalize, with a watchdog that ends the process with `code` after 10 s. Under LeakSanitizer: the leak
+ * check comes first, so everything of ours must be released by now. */
+void comm_close(int code);
 
 #endif

@@ -42,8 +42,8 @@ static void take_task(struct feeder *f)
     f->at = lease ? f->task.lease.begin : f->p->share_begin;
     f->end = lease ? f->task.lease.end : f->p->share_end;
     if (lease && (f->at > f->end || f->end > f->p->train_rows)) {
-        pipeline_fault(f->p, "a lease of records [%" PRIu64 ", %" PRIu64 ") of %" PRIu64, f->at,
-                       f->end, f->p->train_rows);
+        pipeline_fault(f->p, ST_FAULT, "a lease of records [%" PRIu64 ", %" PRIu64 ") of %" PRIu64,
+                       f->at, f->end, f->p->train_rows);
         f->at = f->end = 0;
     }
 }
@@ -64,8 +64,9 @@ static bool fill(struct feeder *f, struct work *w)
     bool lease = f->task.kind == TASK_LEASE;
     size_t left = (size_t)(f->end - f->at), n = left < f->batch ? left : f->batch;
     name_rows(f, n);
-    if (dataset_batch(lease ? f->train : f->valid, f->rows, n, &w->batch, &err) != ST_OK) {
-        pipeline_fault(f->p, "%s", err.text);
+    enum status st = dataset_batch(lease ? f->train : f->valid, f->rows, n, &w->batch, &err);
+    if (st != ST_OK) {
+        pipeline_fault(f->p, st, "%s", err.text);
         return false;
     }
     w->kind = lease ? WORK_TRAIN : WORK_EVAL;

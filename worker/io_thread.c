@@ -61,14 +61,16 @@ static void connect_shards(struct io_thread *t, const struct msg_order *o)
             continue;
         endpoint_close(t->shard[s]);
         t->shard[s] = NULL;
-        if (endpoint_dial(t->hub, &t->conf, address, &t->shard[s], &err) != ST_OK)
-            pipeline_fault(t->p, "shard %" PRIu32 ": %s", s, err.text);
+        enum status st = endpoint_dial(t->hub, &t->conf, address, &t->shard[s], &err);
+        if (st != ST_OK)
+            pipeline_fault(t->p, st, "shard %" PRIu32 ": %s", s, err.text);
         else
             log_info("shard %" PRIu32 ": at %s", s, address);
     }
     /* The order of records is a function of their number: both sides must mean the same log. */
     if (o->records != t->p->train_rows)
-        pipeline_fault(t->p, "the head's log has %" PRIu64 " records, the cache here %" PRIu64,
+        pipeline_fault(t->p, ST_FAULT,
+                       "the head's log has %" PRIu64 " records, the cache here %" PRIu64,
                        o->records, t->p->train_rows);
 }
 
@@ -89,7 +91,7 @@ static void give_task(struct io_thread *t, enum task_kind kind, const struct msg
     task->generation = atomic_load(&t->p->generation);
     task->lease = *lease;
     if (queue_push(t->p->tasks, task, 0) != ST_OK) {
-        pipeline_fault(t->p, "more leases than this worker can remember");
+        pipeline_fault(t->p, ST_FAULT, "more leases than this worker can remember");
         free(task);
     }
 }
@@ -202,21 +204,23 @@ static void tell_fault(struct io_thread *t)
     char fault[WHY_MAX];
     pthread_mutex_lock(&t->p->lock);
     memcpy(fault, t->p->fault, sizeof(fault));
+    int code = t->p->fault_code;
     pthread_mutex_unlock(&t->p->lock);
     if (fault[0] == 0 || t->fault_told)
         return;
     t->fault_told = true;
-    step(t, &(struct client_event){
-                .kind = CLIENT_FAULT, .now_us = listen_clock_now(&t->clock), .fault = fault});
+    step(t, &(struct client_event){.kind = CLIENT_FAULT,
+                                   .now_us = listen_clock_now(&t->clock),
+                                   .fault = fault,
+                                   .fault_code = code});
 }
 
 /* Each turn, not each tick: the STATE that says "idle" goes out at once and ends the epoch. */
 static void refresh_totals(struct io_thread *t)
 {
-    struct totals totals;
+    struct client_epoch totals;
     pipeline_totals(t->p, &totals);
-    client_totals(t->core, totals.epoch, totals.loss_sum, totals.loss_count, totals.auc,
-                  t->rss_bytes);
+    client_totals(t->core, &totals, t->rss_bytes);
 }
 
 static void tick(struct io_thread *t, uint64_t now_us)

@@ -18,6 +18,7 @@
 #include "common/base/mem.h"
 #include "common/data/convert.h"
 #include "common/data/dataset.h"
+#include "common/feature/encode.h"
 #include "common/metrics/auc.h"
 #include "common/metrics/logloss.h"
 #include "common/net/run_dir.h"
@@ -172,6 +173,24 @@ static enum status load_model(struct judge *j, struct errbuf *err)
 }
 
 /* -- the data -- */
+
+/* The model knows ids and floats as one encoder made them; by another one its rows are other people's. */
+static enum status check_encoder(const struct judge *j, struct errbuf *err)
+{
+    struct encoder *encoder = NULL;
+    char *path = file_join(j->run.cache, "encoder.bin");
+    enum status st = encoder_load(path, &encoder, err);
+    if (st == ST_OK && encoder->hash != j->manifest.encoder_hash)
+        st = errbuf_set(err, ST_BAD_DATA,
+                        "%s is not the encoder that cut %" PRIu64
+                        " was trained with (its hash is %016" PRIx64 ", the cut's %016" PRIx64
+                        "): the training files or their fields changed since; put them back, or "
+                        "give data.cache its old folder",
+                        path, j->manifest.k, encoder->hash, j->manifest.encoder_hash);
+    encoder_free(encoder);
+    free(path);
+    return st;
+}
 
 static int part_of(const char *name)
 {
@@ -402,6 +421,9 @@ static enum status judge(struct judge *j, struct errbuf *err)
     st = load_job(j, err);
     if (st == ST_OK) {
         st = build_model(j, err);
+    }
+    if (st == ST_OK) {
+        st = check_encoder(j, err);
     }
     if (st == ST_OK) {
         st = open_data(j, err);

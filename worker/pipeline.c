@@ -88,7 +88,7 @@ void pipeline_end(struct pipeline *p, int code, const char *text)
     queue_close(p->computed);
 }
 
-void pipeline_fault(struct pipeline *p, const char *fmt, ...)
+void pipeline_fault(struct pipeline *p, enum status st, const char *fmt, ...)
 {
     char text[WHY_MAX];
     va_list args;
@@ -97,8 +97,10 @@ void pipeline_fault(struct pipeline *p, const char *fmt, ...)
     va_end(args);
     pthread_mutex_lock(&p->lock);
     bool first = p->fault[0] == 0;
-    if (first)
+    if (first) {
         memcpy(p->fault, text, sizeof(text));
+        p->fault_code = status_exit_code(st);
+    }
     pthread_mutex_unlock(&p->lock);
     if (first)
         log_error("this worker can't go on: %s", text);
@@ -121,14 +123,14 @@ bool pipeline_valid(const struct pipeline *p, uint64_t generation)
     return generation == atomic_load(&p->generation);
 }
 
-void pipeline_tell_totals(struct pipeline *p, const struct totals *t)
+void pipeline_tell_totals(struct pipeline *p, const struct client_epoch *t)
 {
     pthread_mutex_lock(&p->lock);
     p->totals = *t;
     pthread_mutex_unlock(&p->lock);
 }
 
-void pipeline_totals(struct pipeline *p, struct totals *out)
+void pipeline_totals(struct pipeline *p, struct client_epoch *out)
 {
     pthread_mutex_lock(&p->lock);
     *out = p->totals;

@@ -53,12 +53,6 @@ struct task {
     struct msg_lease lease;
 };
 
-/* What STATE tells people about the epoch so far. */
-struct totals {
-    uint64_t epoch, loss_count;
-    double loss_sum, auc;
-};
-
 struct pipeline {
     /* -- set once in open -- */
     const struct run_dir *run; /* borrowed */
@@ -72,8 +66,9 @@ struct pipeline {
     struct wake io_wake; /* something for the io thread is in filled or computed */
     pthread_mutex_t lock;
     /* -- under lock -- */
-    struct totals totals;
+    struct client_epoch totals;
     char fault[WHY_MAX]; /* why this worker can't go on; "" = it can */
+    int fault_code;      /* exit code of the run for it */
     /* -- io thread writes, all read -- */
     _Atomic uint64_t generation;
     /* -- io thread writes once, before `ended` -- */
@@ -90,13 +85,14 @@ void pipeline_close(struct pipeline *p); /* all threads have ended */
 
 /* By the io thread: end everything, with this code. */
 void pipeline_end(struct pipeline *p, int code, const char *text);
-/* Any thread: this worker can't go on; the first word stands. */
-void pipeline_fault(struct pipeline *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Any thread: this worker can't go on, and the run ends with st's exit code; the first word stands. */
+void pipeline_fault(struct pipeline *p, enum status st, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Pass a work on to queue q (never full); frees a token of evaluation after the end. */
 void pipeline_pass(struct pipeline *p, struct queue *q, struct work *w);
 /* The work's generation is the current one. */
 bool pipeline_valid(const struct pipeline *p, uint64_t generation);
-void pipeline_tell_totals(struct pipeline *p, const struct totals *t);
-void pipeline_totals(struct pipeline *p, struct totals *out);
+void pipeline_tell_totals(struct pipeline *p, const struct client_epoch *t);
+void pipeline_totals(struct pipeline *p, struct client_epoch *out);
 
 #endif

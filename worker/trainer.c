@@ -35,7 +35,8 @@ struct trainer {
     const struct feeder *feeder;
     float *logits; /* (batch) */
     /* the epoch so far */
-    struct totals totals;
+    struct client_epoch totals;
+    uint64_t correct; /* of totals.count */
     struct auc auc;
     uint64_t auc_us, auc_cost_us; /* when it was last worked out, and how long that took */
     bool auc_stale;
@@ -150,11 +151,15 @@ static void tell_totals(struct trainer *r, bool with_auc)
 static void count(struct trainer *r, const struct work *w, double loss)
 {
     if (w->flight.epoch != r->totals.epoch) {
-        r->totals = (struct totals){.epoch = w->flight.epoch};
+        r->totals = (struct client_epoch){.epoch = w->flight.epoch};
+        r->correct = 0;
         auc_reset(&r->auc);
     }
-    r->totals.loss_count += w->batch.n;
+    for (size_t i = 0; i < w->batch.n; i++)
+        r->correct += (r->logits[i] > 0) == (w->batch.labels[i] > .5f);
+    r->totals.count += w->batch.n;
     r->totals.loss_sum += loss;
+    r->totals.accuracy = (double)r->correct / (double)r->totals.count;
     auc_add(&r->auc, r->logits, w->batch.labels, w->batch.n);
     r->auc_stale = true;
     /* The value walks two million bins: now and then, at the log's end, and when there is nothing to do. */
@@ -204,7 +209,7 @@ static void finish_evaluation(struct trainer *r)
     enum status st = evaluate_finish(&r->evaluate, &p->ended, &sum, &err);
     if (st != ST_OK) {
         if (!atomic_load(&p->ended))
-            pipeline_fault(p, "evaluation: %s", err.text);
+            pipeline_fault(p, st, "evaluation: %s", err.text);
         drop_token(r);
         return;
     }

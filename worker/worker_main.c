@@ -116,12 +116,12 @@ static int train(const char *dir)
     trainer_run(&r.pipeline, r.model, r.feeder);
     io_thread_stop(r.io);
     feeder_stop(r.feeder);
-    int code = r.pipeline.exit_code;
+    const int code = r.pipeline.exit_code;
     pipeline_close(&r.pipeline);
     model_free(r.model);
     plan_release(&r.plan);
     run_dir_release(&r.run);
-    code = comm_close(code);
+    comm_close(code);
     log_close();
     return code;
 }

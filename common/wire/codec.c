@@ -149,6 +149,7 @@ static void encode_worker(const struct msg_worker_state *w, Penstock__Envelope *
     p.loss_sum = w->loss_sum;
     p.loss_count = w->loss_count;
     p.train_auc = w->train_auc;
+    p.train_accuracy = w->train_accuracy;
     p.refused = w->refused;
     p.rss_bytes = w->rss_bytes;
     p.stall_us_max = w->stall_us_max;
@@ -159,6 +160,7 @@ static void encode_worker(const struct msg_worker_state *w, Penstock__Envelope *
     p.accuracy = w->accuracy;
     p.eval_count = w->eval_count;
     p.fault = text_of(w->fault);
+    p.fault_code = w->fault_code;
     e->body_case = PENSTOCK__ENVELOPE__BODY_WORKER_STATE;
     e->worker_state = &p;
     pack(e, out);
@@ -516,6 +518,7 @@ static enum status decode_worker(const Penstock__WorkerState *p, struct msg_work
     w->loss_sum = p->loss_sum;
     w->loss_count = p->loss_count;
     w->train_auc = p->train_auc;
+    w->train_accuracy = p->train_accuracy;
     w->refused = p->refused;
     w->rss_bytes = p->rss_bytes;
     w->stall_us_max = p->stall_us_max;
@@ -525,6 +528,7 @@ static enum status decode_worker(const Penstock__WorkerState *p, struct msg_work
     w->logloss = p->logloss;
     w->accuracy = p->accuracy;
     w->eval_count = p->eval_count;
+    w->fault_code = p->fault_code;
     return take_text(p->fault, w->fault, sizeof w->fault) ? ST_OK
                                                           : bad(err, "too long a fault text");
 }

@@ -1,4 +1,4 @@
-/* msg.h - the messages between processes as plain structs (protocol.md 3).
+/* msg.h - the messages between processes as plain structs (ps/train/README.md, "Messages").
  *
  * On the wire: frame 0 is the protobuf envelope (proto/), arrays follow as raw little-endian frames, in the
  * order the comments give. common/wire/codec.h turns one into the other and checks every count against
@@ -86,9 +86,9 @@ struct msg_worker_state {
     /* running totals, for people */
     uint64_t totals_epoch; /* epoch that loss and AUC below are of */
     double loss_sum;
-    uint64_t loss_count; /* records computed in this epoch */
-    double train_auc;    /* of this epoch's records so far */
-    uint64_t refused;    /* rows the shards refused since e began */
+    uint64_t loss_count;              /* records computed in this epoch */
+    double train_auc, train_accuracy; /* of this epoch's records so far */
+    uint64_t refused;                 /* rows the shards refused since e began */
     uint64_t rss_bytes;
     uint64_t stall_us_max; /* longest wait of a kept batch */
     /* result of evaluation `evaluated` (rank 0 only; 0 = none yet) */
@@ -96,6 +96,7 @@ struct msg_worker_state {
     double auc, auc_bound, logloss, accuracy;
     uint64_t eval_count;
     char fault[WHY_MAX]; /* not empty: this worker can't go on */
+    int32_t fault_code;  /* exit code that the run ends with for it: 3 the data, 1 anything else */
 };
 
 struct msg_shard_state {

@@ -42,7 +42,7 @@ static bool shards_applied(struct head *h)
 
 static void train_result(const struct head *h, struct recipe_epoch *r)
 {
-    double loss = 0, auc = 0;
+    double loss = 0, auc = 0, accuracy = 0;
     uint64_t n = 0;
     for (uint32_t w = 0; w < h->conf.workers; w++) {
         const struct msg_worker_state *s = &h->worker[w].state;
@@ -50,10 +50,12 @@ static void train_result(const struct head *h, struct recipe_epoch *r)
             continue;
         loss += s->loss_sum;
         auc += s->train_auc * (double)s->loss_count;
+        accuracy += s->train_accuracy * (double)s->loss_count;
         n += s->loss_count;
     }
     r->train_loss = n == 0 ? NAN : loss / (double)n;
     r->train_auc = n == 0 ? NAN : auc / (double)n;
+    r->train_accuracy = n == 0 ? NAN : accuracy / (double)n;
 }
 
 static void decide(struct head *h)

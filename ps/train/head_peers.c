@@ -110,7 +110,7 @@ static void read_worker(struct head *h, uint32_t rank, const struct msg_worker_s
     if (w->fault[0] != '\0') {
         char last[128];
         head_last_cut_text(h, last, sizeof last);
-        head_end(h, 1, "worker %u: %s; %s", rank, w->fault, last);
+        head_end(h, w->fault_code == 3 ? 3 : 1, "worker %u: %s; %s", rank, w->fault, last);
     }
     head_lease_give(h, rank);
 }

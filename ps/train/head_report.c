@@ -40,6 +40,7 @@ static struct json *epoch_line(const struct recipe_epoch *r, size_t epoch)
     json_set_f64(j, "rate_factor", r->factor);
     json_set_f64(j, "train_loss", r->train_loss);
     json_set_f64(j, "train_auc", r->train_auc);
+    json_set_f64(j, "train_accuracy", r->train_accuracy);
     return j;
 }
 

@@ -1,4 +1,4 @@
-/* recipe.c - plateau decay, best cut, early stop (models.md 2.2), and its text in the manifest.
+/* recipe.c - plateau decay, best cut, early stop (ps/train/README.md, "The recipe"), and its text in the manifest.
  *
  * Everything that decides about later epochs is in struct recipe, and struct recipe is in the manifest of
  * the very cut that holds the parameters it judged: a resumed run goes on as if it had never stopped. The
@@ -98,6 +98,7 @@ char *recipe_text(const struct recipe *r)
         json_set_f64(e, "factor", r->epoch[i].factor);
         json_set_f64(e, "train_loss", r->epoch[i].train_loss);
         json_set_f64(e, "train_auc", r->epoch[i].train_auc);
+        json_set_f64(e, "train_accuracy", r->epoch[i].train_accuracy);
         json_add(history, e);
     }
     json_set(j, "history", history);
@@ -145,7 +146,8 @@ static void parse_history(const struct json *j, struct recipe *r)
                                             .accuracy = json_f64(e, "accuracy", NAN),
                                             .factor = json_f64(e, "factor", 1),
                                             .train_loss = json_f64(e, "train_loss", NAN),
-                                            .train_auc = json_f64(e, "train_auc", NAN)};
+                                            .train_auc = json_f64(e, "train_auc", NAN),
+                                            .train_accuracy = json_f64(e, "train_accuracy", NAN)};
     }
 }
 

@@ -1,6 +1,6 @@
 /* recipe.h - the training recipe: what happens to the rate after each epoch, and when to stop. Pure.
  *
- * BARS form (models.md 2.2): an improvement below delta is a stall: the rate is multiplied by factor
+ * BARS form (ps/train/README.md, "The recipe"): an improvement below delta is a stall: the rate is multiplied by factor
  * (floor rate_min) and the stall counter grows; an improvement resets it and makes this cut `best`.
  * patience stalls in a row stop. Stalls before epoch `first` are not counted and do not lower the rate.
  * Without a valid part there is nothing to judge: every epoch's cut is best.
@@ -17,7 +17,7 @@
 
 struct recipe_epoch { /* one line of history */
     double auc, logloss, accuracy, factor;
-    double train_loss, train_auc;
+    double train_loss, train_auc, train_accuracy;
 };
 
 struct recipe {

@@ -87,6 +87,12 @@ refuses "a snapshot that isn't there" 3 "@99|99" "$P" snap show run@99
 refuses "eval without snapshot" 2 "snapshot" "$P" eval job.yaml
 refuses "status of no run" 2 "no run" "$P" status shop
 
+sed 's/norm: log/norm: standard/' job.yaml >scaled.yaml
+check "a run with fitted scales" "$P" train scaled.yaml --out scaled --set train.epochs=1
+refuses "resume on other training files" 3 "encoder.bin.*--force" "$P" train scaled.yaml --out scaled --resume --set train.epochs=2 --set data.train=few.csv
+refuses "eval beside another encoder" 3 "encoder.bin is not the encoder" "$P" eval scaled.yaml --snapshot scaled
+check "resume on them all the same" "$P" train scaled.yaml --out scaled --resume --force --set train.epochs=2 --set data.train=few.csv
+
 flip() { # flip FILE: one bit in the middle
     at=$(($(stat -c %s "$1") / 2))
     b=$(od -An -tu1 -j $at -N 1 "$1" | tr -d ' ')

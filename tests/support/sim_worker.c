@@ -186,7 +186,13 @@ static bool feed_train(struct sim_world *w, uint32_t rank)
         k->seen = 0;
     k->epoch = l->epoch;
     k->seen += end - l->begin;
-    client_totals(k->core, k->epoch, (double)k->seen * 0.5, k->seen, 0.7, 1 << 20);
+    client_totals(k->core,
+                  &(struct client_epoch){.epoch = k->epoch,
+                                         .count = k->seen,
+                                         .loss_sum = (double)k->seen * 0.5,
+                                         .auc = 0.7,
+                                         .accuracy = 0.8},
+                  1 << 20);
     l->begin = end;
     give(w, rank, CLIENT_BATCH, f, NULL);
     return true;

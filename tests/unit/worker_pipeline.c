@@ -236,7 +236,7 @@ static void reset(void **state)
 static void computes(void **state)
 {
     struct world *w = *state;
-    struct totals totals;
+    struct client_epoch totals;
     uint64_t until = clock_now_us() + WAIT_US;
     start_compute(w);
     give(w, TASK_LEASE, 1, 0, TRAIN_ROWS);
@@ -262,7 +262,7 @@ static void computes(void **state)
         pipeline_totals(&w->p, &totals);
     } while (totals.auc == 0 && clock_now_us() < until);
     assert_int_equal(totals.epoch, 1);
-    assert_int_equal(totals.loss_count, TRAIN_ROWS);
+    assert_int_equal(totals.count, TRAIN_ROWS);
     assert_true(fabs(totals.loss_sum / TRAIN_ROWS - log(2)) < 1e-6);
     assert_true(totals.auc == .5);
 }
