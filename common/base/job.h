@@ -118,7 +118,7 @@ struct job {
         uint64_t full_every;  /* cuts between full ones; 8 */
         uint64_t table_bytes; /* budget of one shard's tables; 4G */
         uint64_t beat, hold, dead, write, recover, orphan,
-            resend; /* deadlines, us: protocol.md 11 */
+            resend; /* deadlines, us: ps/train/README.md, "Deadlines" */
         char *bind; /* address that servers listen on; 127.0.0.1 */
     } cluster;
 };

@@ -2,7 +2,7 @@
  *
  * A line is made on the stack and written whole to a descriptor opened with O_APPEND: lines of several
  * threads, or of several processes on one stderr, never mix, and there is no lock and no buffer to lose
- * when the process is killed. Only the top of a process logs a failure (HOUSE.md, Errors).
+ * when the process is killed. Only the top of a process logs a failure (common/base/README.md).
  *
  * A message is made of other people's bytes as often as not: control characters become '?', a newline
  * becomes a blank, so that a file name can't forge a line. What does not fit is cut and ends in "...".

@@ -1,6 +1,6 @@
 /* endpoint.c - ROUTER and DEALER sockets that carry struct msg (endpoint.h is the contract).
  *
- * Settings and their reasons (cluster.md 7 has the experiments):
+ * Settings and their reasons (common/net/README.md tells what was tried):
  *   ROUTER_MANDATORY  else a full or unknown peer loses messages in silence
  *   ROUTER_HANDOVER   else a zombie's connection keeps its successor out
  *   IMMEDIATE (dial)  else messages pile up for a peer that is not there

@@ -2,7 +2,7 @@
  *
  * An identity is 22 bytes: 'P' | job u64 | role u8 | sender u32 | boot u64, little-endian. Job and boot
  * stand in it so that a leftover process of another run, or the zombie of this one, is another peer and
- * not a second voice of the same (cluster.md 7.2). A handle is (generation << 32 | slot + 1), so a handle
+ * not a second voice of the same (common/net/README.md, "On the wire"). A handle is (generation << 32 | slot + 1), so a handle
  * of a forgotten peer finds nobody. The table is bounded: when it is full, the peer that was silent
  * longest and owes nothing is forgotten. Pure; owned by the endpoint's thread.
  */

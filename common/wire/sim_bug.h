@@ -1,7 +1,8 @@
 /* sim_bug.h - planted bugs, for tests/sim only: each must be found within its seeds.
  *
  * A build with PENSTOCK_SIM_BUGS asks the global sim_bug (defined by tests/sim) which one is planted; every
- * other build has a constant 0 here and no trace of them. Numbers: protocol.md 13, and tests/sim/README.md.
+ * other build has a constant 0 here and no trace of them. The numbers: ps/train/README.md, "Planted
+ * bugs"; who finds them and when: tests/sim/README.md.
  */
 #ifndef PENSTOCK_COMMON_WIRE_SIM_BUG_H
 #define PENSTOCK_COMMON_WIRE_SIM_BUG_H

@@ -3,7 +3,8 @@
  * Step numbers: the n-th push applied by a shard is step n (from 1); every push goes to every shard, so
  * all agree. A row remembers the last step that touched it; the steps between are *replayed* at its next
  * touch with gradient l2 * w (l2_mode exact), so that a lazy row equals one of dense Adam with dense L2
- * to rounding (models.md 8.4b). With l2_mode touched nothing is replayed: L2 is added at touches only.
+ * to rounding (ps/optim/README.md, "Missed steps"). With l2_mode touched nothing is replayed: L2 is added at
+ * touches only.
  * Replay is a loop of single steps: replaying a..b then b..c gives the bits of a..c.
  *
  * State per row: sgd 0; adagrad dim; row-wise adagrad 1; adam 2 dim (m then v); stat 0.

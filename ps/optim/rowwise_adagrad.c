@@ -1,6 +1,6 @@
 /* rowwise_adagrad.c - n += mean(g^2) over the row; w -= rate / (sqrt(n) + eps) * g. FBGEMM's form.
  *
- * State: one float a row. With L2 g' = g + l2 * w enters n (models.md 8.1).
+ * State: one float a row. With L2 g' = g + l2 * w enters n (ps/optim/README.md, "Formulas").
  *
  * The mean is a sum of many floats, whose order shows in its last bit. So the order is part of the contract:
  * sixteen partial sums, element j in sum j mod 16, folded in halves (8, 4, 2, 1). That is what a vector of

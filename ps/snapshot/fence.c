@@ -1,4 +1,4 @@
-/* fence.c - incarnation directories, the commit, and pruning (protocol.md 7).
+/* fence.c - incarnation directories, the commit, and pruning (ps/snapshot/README.md, "The fence").
  *
  *   run/N made by mkdir        one head has the number N, others get EEXIST
  *   opened once                everything later goes by that descriptor, never by the path

@@ -1,4 +1,4 @@
-/* fence.h - which head may commit: incarnation directories run/<e> (protocol.md 7, steps 1 to 7).
+/* fence.h - which head may commit: incarnation directories run/<e> (ps/snapshot/README.md, "The fence").
  *
  * The descriptor of run/<e> is opened once and everything goes by it: a removed directory can neither be
  * renamed out of nor created in, so a fenced head's commit fails with ENOENT or ESTALE -> ST_FENCED.

@@ -1,7 +1,7 @@
 /* undo.h - the image of each record at its first touch in an interval: the only snapshot there is.
  *
  * It is the frozen view the cut's writer reads while training goes on, the way back after a death, the
- * dirty set, and the old values of the hash (protocol.md 9). One log covers all tables of a shard.
+ * dirty set, and the old values of the hash (ps/snapshot/README.md, "The undo log"). One log covers all tables of a shard.
  * The record's meta holds the interval stamp and the index of its image, so first touch and the writer's
  * lookup cost no search.
  *

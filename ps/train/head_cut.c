@@ -1,4 +1,4 @@
-/* head_cut.c - HOLD, TAKE, WRITE, commit: one cut at a time (protocol.md 6).
+/* head_cut.c - HOLD, TAKE, WRITE, commit: one cut at a time (ps/train/README.md, "The head").
  *
  *   phase  write   waits for                          then                        gives up
  *   RUN    NONE    a reason (below)                    ORDER HOLD                  -

@@ -1,4 +1,4 @@
-/* head_step.h - the head: a pure state machine (protocol.md 6). Holds no parameters.
+/* head_step.h - the head: a pure state machine (ps/train/README.md, "The head"). Holds no parameters.
  *
  * Membership, the incarnation, leases of log splits, the recipe, evaluations and cuts. The end of an
  * epoch: all leases done and every worker idle -> evaluation on the live, quiet parameters -> the recipe

@@ -12,8 +12,9 @@
  * A fresh shard is patient with orders that are not for it: they may be a dead head's, still under way. If
  * they are all that ever comes, orphan_us ends it.
  *
- * Back to the base (protocol.md 8.3): base = complete: the open log is undone, then the taken one. base =
- * the taken cut of the same e: the open log only. Anything else, or images given up: by files.
+ * Back to the base (ps/train/README.md, "The way back"): base = complete: the open log is undone, then the
+ * taken one. base = the taken cut of the same e: the open log only. Anything else, or images given up: by
+ * files.
  */
 #include <stdlib.h>
 #include <string.h>

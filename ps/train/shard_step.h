@@ -1,4 +1,4 @@
-/* shard_step.h - one shard: a pure state machine (protocol.md 5). No socket, file, thread or clock.
+/* shard_step.h - one shard: a pure state machine (ps/train/README.md, "The shard"). No socket, file, thread or clock.
  *
  *   SHARD_MSG      a decoded message; consumed
  *   SHARD_TICK     at least every beat: STATE goes out

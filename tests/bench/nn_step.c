@@ -1,7 +1,7 @@
 /* nn_step.c - how fast a training step's arithmetic is: model_step and model_score, without servers.
  *
  * The batch looks like frappe's: 4096 records of 10 fields with one id each out of 5382, skewed; rows of 10
- * floats. MLP and DCN-v2 are those of reference/measured-baselines.md: [400]^3 with batch norm, dropout
+ * floats. MLP and DCN-v2 are those of common/nn/README.md, "Measured": [400]^3 with batch norm, dropout
  * .2, four cross layers. Beside each figure stands its ceiling: the best rate of this run's matrix
  * products, which bounds the two families that are made of products.
  *

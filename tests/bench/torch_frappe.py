@@ -1,4 +1,4 @@
-"""The baseline that bench_train.sh stands beside: PyTorch training the job of launch/jobs/frappe.yaml.
+"""The baseline that train_frappe.sh stands beside: PyTorch training the job of launch/jobs/frappe.yaml.
 
 One process, one thread: embedding 10, four cross layers in parallel with three layers of 400 (batch norm,
 ReLU, dropout .4), Adam 1e-3, dense L2 on the table, clip 10. Prints samples/s of training alone, by epoch.

@@ -1,4 +1,4 @@
-/* sim_check.c - the oracle: what protocol.md 12 says must hold, asserted from outside the cores.
+/* sim_check.c - the oracle: what ps/train/README.md ("Invariants") says must hold, asserted from outside the cores.
  *
  * The oracle sees what the cores can't hide: a shard's step before and after each message (so which pushes
  * it really applied), and a deep copy of its rows at each take. Everything else follows from these.

@@ -49,7 +49,7 @@ void *realloc(void *p, size_t n)
 }
 #endif
 
-/* -- a slow model, from the formulas of reference/models.md, in double -- */
+/* -- a slow model, from the formulas of common/nn/README.md, in double -- */
 
 static const float *tensor(const struct nn_case *c, const char *table, const char *name)
 {

@@ -1,4 +1,4 @@
-/* snapshot_fence.c - one head commits: numbers, races, fenced heads, leftovers, pruning (protocol.md 7). */
+/* snapshot_fence.c - one head commits: numbers, races, fenced heads, leftovers, pruning (ps/snapshot/README.md). */
 // clang-format off
 #include <stdarg.h>
 #include <stddef.h>

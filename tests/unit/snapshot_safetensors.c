@@ -13,7 +13,7 @@
 
 #include "ps/snapshot/safetensors.h"
 
-/* The example of reference/serving.md: w = F32[2,2] = 1, 2, 3, 4, as huggingface's writer makes it. */
+/* A file of two rows: w = F32[2,2] = 1, 2, 3, 4, as huggingface's writer makes it. */
 static const uint8_t golden[] =
     "\x40\0\0\0\0\0\0\0{\"w\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]}}       "
     "\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40\0\0\x80\x40";
