@@ -124,7 +124,7 @@ static enum status sum(void *v, size_t n, MPI_Datatype type, const atomic_bool *
     if (st != ST_OK)
         return st;
     rc = MPI_Ireduce(root ? MPI_IN_PLACE : v, root ? v : NULL, (int)n, type, MPI_SUM, 0,
-                         MPI_COMM_WORLD, &request);
+                     MPI_COMM_WORLD, &request);
     return finish(rc, &request, false, "a sum over the workers", stop, err);
 }
 

@@ -1,8 +1,8 @@
 /* comm.h - what workers use MPI for: ranks, one broadcast, sums; the only door to mpi.h.
  *
  * A rank that waits inside MPI burns a core (worker/README.md, "MPI"), so every collective here is
- * non-blocking: test, sleep a little, test. Every wait ends: with its deadline, or when *stop becomes true. After one that did
- * not complete nothing but comm_close may be called.
+ * non-blocking: test, sleep a little, test. Every wait ends: with its deadline, or when *stop becomes true.
+ * After one that did not complete nothing but comm_close may be called.
  *
  * Not under mpirun there is one rank, and MPI is never touched. Main thread only.
  */
