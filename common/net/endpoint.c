@@ -101,6 +101,7 @@ struct holder *endpoint_holder(struct endpoint_hub *hub)
 
 void endpoint_holder_release(void *data, void *holder)
 {
+    TAKEN_OVER(data);
     struct holder *h = holder;
     struct endpoint_hub *hub = h->hub;
     HANDED_OVER(data);

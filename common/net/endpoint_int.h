@@ -12,17 +12,6 @@
 #include "common/net/outbox.h"
 #include "common/net/routes.h"
 
-/* ThreadSanitizer does not see the hand-off inside libzmq; these two tell it. */
-#ifdef __SANITIZE_THREAD__
-void __tsan_acquire(void *p);
-void __tsan_release(void *p);
-#define HANDED_OVER(p) __tsan_release(p)
-#define TAKEN_OVER(p)  __tsan_acquire(p)
-#else
-#define HANDED_OVER(p) ((void)(p))
-#define TAKEN_OVER(p)  ((void)(p))
-#endif
-
 struct holder {
     zmq_msg_t part;
     struct endpoint_hub *hub;

@@ -78,9 +78,9 @@ static uint32_t class_of(size_t bytes)
 
 static void give_back(void *data, void *hint)
 {
+    TAKEN_OVER(data);
     struct block *b = hint;
     struct frame_pool *p = b->pool;
-    (void)data;
     pthread_mutex_lock(&p->lock);
     p->out_bytes -= b->bytes;
     if (b->size_class < CLASSES) {

@@ -17,6 +17,18 @@ struct frame {
     void *hint;
 };
 
+/* ThreadSanitizer does not see a frame change hands inside libzmq. So who gives one away says so first, and who gets
+ * it, be it the release function in the network's thread, before it looks at it. p: the frame's data. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *p);
+void __tsan_release(void *p);
+#define HANDED_OVER(p) __tsan_release(p)
+#define TAKEN_OVER(p)  __tsan_acquire(p)
+#else
+#define HANDED_OVER(p) ((void)(p))
+#define TAKEN_OVER(p)  ((void)(p))
+#endif
+
 void frame_release(struct frame *f); /* NULL-safe fields; f becomes empty */
 
 struct frame_pool;

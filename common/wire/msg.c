@@ -76,6 +76,7 @@ void msg_free(struct msg *m)
 static void free_text(void *data, void *hint)
 {
     (void)hint;
+    TAKEN_OVER(data);
     free(data);
 }
 
