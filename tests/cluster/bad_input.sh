@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Bad input, each with its message and exit code, and nothing half-written: a line of launch/README.md.
+# Bad input, each with its message and exit code, and nothing half-written: the table that launch/README.md names.
 . "$(dirname "$0")/../support/cluster.sh"
 small_shop "$WORK" 4000 || exit 1
 cd "$WORK" || exit 1
