@@ -90,11 +90,12 @@ SRC_data     := $(call in,common/data, \
     batch cache cache_writer convert dataset inspect inspect_text intake lines popularity quarantine \
     reader_libsvm reader_text shop shop_write sources split)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule)
-SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link listen_clock outbox routes run_dir wake)
+SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link listen_address listen_clock outbox routes run_dir wake)
 SRC_metrics  := $(call in,common/metrics,auc logloss)
 SRC_store    := $(call in,ps/store,index slab table)
 SRC_optim    := $(call in,ps/optim, \
-    adagrad adam gradient lanes_avx2 lanes_avx512 optim rowwise_adagrad sgd stat steps)
+    adagrad adam adamw amsgrad ftrl gradient lanes_avx2 lanes_avx512 momentum optim rowwise_adagrad rowwise_adam \
+    sgd stat steps)
 SRC_snapshot := $(call in,ps/snapshot, \
     chain cut cut_file cut_hash cut_list diff fence manifest manifest_dir names part place prune restore \
     safetensors undo verify)
@@ -146,15 +147,17 @@ MAIN_penstock-worker  := worker/worker_main.c
 MAIN_penstock         := launch/penstock.c
 PROGRAMS := $(addprefix $(BUILD)/bin/,penstock penstock-ps penstock-worker)
 
-# What a fuzzer stands on, when it is not its room's whole list (a room in its name) or everything pure (no room).
-FUZZ_frame       := wire base
-FUZZ_manifest    := snapshot store wire math base
-FUZZ_safetensors := snapshot store wire math base
-FUZZ_delimited   := data feature math base
-FUZZ_libsvm      := data feature math base
-FUZZ_job         := base
-FUZZ_yaml        := base
-FUZZ_json        := base
+# What a fuzzer stands on, when its name doesn't begin with a room's, or it needs more than that room.
+FUZZ_cache         := $(ROOMS_data)
+FUZZ_inspect       := $(ROOMS_data)
+FUZZ_job           := $(ROOMS_base)
+FUZZ_json          := $(ROOMS_base)
+FUZZ_manifest      := $(ROOMS_snapshot)
+FUZZ_reader_libsvm := $(ROOMS_data)
+FUZZ_reader_text   := $(ROOMS_data)
+FUZZ_safetensors   := $(ROOMS_snapshot)
+FUZZ_stream        := $(ROOMS_base)
+FUZZ_wire_frames   := $(ROOMS_net)
 
 # What single tests need besides: EXTRA_<test> more objects (sources), LINK_<test> more flags for the linker.
 # LINK_base_mem := -Wl,--wrap=malloc
@@ -317,7 +320,7 @@ $(BENCH:%=$(BUILD)/tests/bench/%): $(BUILD)/tests/bench/%: \
 	$(call link,$(call bench_parts,$*),$(ROOMS_$(call bench_room,$*)),$(call outs,$(call bench_room,$*)) $(LINK_$*))
 
 # A fuzzer twice: with a plain main over its corpus (make test, no clang), and with libFuzzer (make fuzz).
-fuzz_rooms = $(or $(FUZZ_$(1)),$(ROOMS_$(call room_of,$(1))),data feature snapshot store metrics wire math base)
+fuzz_rooms = $(or $(FUZZ_$(1)),$(ROOMS_$(call room_of,$(1))),$(error tests/fuzz: FUZZ_$(1) in the Makefile says what it links))
 fuzz_outs  = $(foreach r,$(call fuzz_rooms,$(1)),$(OUT_$r))
 fuzz_plain = $(BUILD)/obj/tests/fuzz/fuzz_$(1).o $(BUILD)/obj/tests/support/fuzz_main.o
 fuzz_libs  = $(patsubst %,$(BUILD)/fuzz/obj/lib/lib%.a,$(call fuzz_rooms,$(1)))
