@@ -2,6 +2,7 @@
  *
  * A fixed text in the caller's frame: reporting an error never allocates, so it works when memory is what
  * failed. Cutting is visible ("..."), because half a path that looks whole sends people to the wrong file.
+ * Reasons quote foreign bytes (a column's name, a cell): none of them may move the cursor of a terminal.
  * A wrap keeps the prefix and cuts the tail: the place is worth more than the end of the reason.
  */
 #include "common/base/errbuf.h"
@@ -10,6 +11,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "common/base/utf8.h"
 
 enum { TEXT_MAX = sizeof(((struct errbuf *)0)->text) };
 
@@ -43,6 +46,12 @@ static size_t add(struct errbuf *err, size_t used, const char *fmt, ...)
     return used;
 }
 
+static void keep(struct errbuf *err, struct errbuf *made)
+{
+    utf8_tame(made->text, '\n');
+    memcpy(err->text, made->text, TEXT_MAX);
+}
+
 /* The arguments may point into err->text itself (a text made longer), so the old text is not touched
  * before the new one stands. */
 enum status errbuf_set(struct errbuf *err, enum status st, const char *fmt, ...)
@@ -54,7 +63,7 @@ enum status errbuf_set(struct errbuf *err, enum status st, const char *fmt, ...)
     va_start(args, fmt);
     put(&made, 0, fmt, args);
     va_end(args);
-    memcpy(err->text, made.text, TEXT_MAX);
+    keep(err, &made);
     return st;
 }
 
@@ -68,7 +77,7 @@ enum status errbuf_wrap(struct errbuf *err, enum status st, const char *fmt, ...
     size_t used = put(&made, 0, fmt, args);
     va_end(args);
     add(&made, used, "%s", err->text);
-    memcpy(err->text, made.text, TEXT_MAX);
+    keep(err, &made);
     return st;
 }
 
@@ -84,7 +93,7 @@ enum status errbuf_errno(struct errbuf *err, enum status st, const char *fmt, ..
     size_t used = put(&made, 0, fmt, args);
     va_end(args);
     add(&made, used, ": %s", strerror_r(code, why, sizeof why));
-    memcpy(err->text, made.text, TEXT_MAX);
+    keep(err, &made);
     errno = code;
     return st;
 }

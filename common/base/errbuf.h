@@ -1,7 +1,8 @@
 /* errbuf.h - the sentence that says why something failed.
  *
  * Whoever first decides that it is an error writes it (errbuf_set); callers may put a prefix before it
- * (errbuf_wrap, "shard 3: ..."); only the top prints it. A NULL errbuf is allowed and ignored.
+ * (errbuf_wrap, "shard 3: ..."); only the top prints it. A NULL errbuf is allowed and ignored. Control
+ * characters, but line ends, and bytes that are no UTF-8 become '?'.
  */
 #ifndef PENSTOCK_COMMON_BASE_ERRBUF_H
 #define PENSTOCK_COMMON_BASE_ERRBUF_H

@@ -40,3 +40,22 @@ bool utf8_valid(const char *s)
     }
     return true;
 }
+
+/* U+0080 to U+009F are control characters, too: some terminals obey them. */
+static bool is_control(uint32_t point)
+{
+    return point < 0x20 || (point >= 0x7f && point < 0xa0);
+}
+
+void utf8_tame(char *s, char keep)
+{
+    while (*s != '\0') {
+        uint32_t point = 0;
+        size_t n = utf8_next(s, &point);
+        if (n == 0 || (is_control(point) && point != (unsigned char)keep))
+            *s = '?';
+        if (n == 2 && is_control(point))
+            s[1] = '?';
+        s += n == 0 ? 1 : n;
+    }
+}

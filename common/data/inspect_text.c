@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/job.h"
+#include "common/base/utf8.h"
 #include "common/data/inspect.h"
 #include "common/feature/schema.h"
 
@@ -34,7 +35,7 @@ static void put_column(const struct inspect_column *c, uint64_t rows, struct buf
     buffer_printf(out, "\n");
 }
 
-void inspect_text(const struct inspect *in, struct buffer *out)
+static void put_text(const struct inspect *in, struct buffer *out)
 {
     buffer_printf(out, "%s: ", in->path);
     if (in->libsvm) {
@@ -63,20 +64,32 @@ void inspect_text(const struct inspect *in, struct buffer *out)
         put_column(&in->column[c], in->rows, out);
 }
 
-/* The names of fields are unique; those of columns need not be. */
-static bool name_taken(const struct inspect *in, size_t at)
+void inspect_text(const struct inspect *in, struct buffer *out)
 {
+    size_t begin = out->used;
+    put_text(in, out);
+    (void)buffer_text(out);                     /* ends it with a 0 */
+    utf8_tame((char *)out->data + begin, '\n'); /* names and examples are foreign bytes */
+}
+
+/* The names of fields are unique and UTF-8; those of columns need not be, and one without a name (an index that
+ * pandas wrote) was called c<number>. */
+static bool needs_number(const struct inspect *in, size_t at)
+{
+    char made[24];
+    snprintf(made, sizeof made, "c%zu", at);
     for (size_t c = 0; c < in->columns_used; c++)
         if (c != at && strcmp(in->column[c].name, in->column[at].name) == 0)
             return true;
-    return in->column[at].name[0] == 0;
+    return (in->header && strcmp(in->column[at].name, made) == 0) || in->column[at].name[0] == 0 ||
+           !utf8_valid(in->column[at].name);
 }
 
 static void put_field(const struct inspect *in, size_t at, struct buffer *out)
 {
     const struct inspect_column *c = &in->column[at];
     buffer_printf(out, "    - {name: ");
-    if (name_taken(in, at))
+    if (needs_number(in, at))
         buffer_printf(out, "c%zu, column: %zu", at, at);
     else
         put_quoted(out, c->name);

@@ -38,8 +38,8 @@ static enum status not_found(const struct text_record *header, const struct sche
 {
     struct buffer names = BUFFER_INIT;
     for (size_t c = 0; c < header->cells_used && names.used < 400; c++)
-        buffer_printf(&names, "%s%.*s", c > 0 ? ", " : "", (int)(header->cell[c].n % 200),
-                      header->cell[c].at);
+        buffer_printf(&names, "%s%.*s", c > 0 ? ", " : "",
+                      (int)(header->cell[c].n < 40 ? header->cell[c].n : 40), header->cell[c].at);
     enum status st =
         errbuf_set(err, ST_BAD_DATA, "%s: no column \"%s\" (field %s); the header has %zu: %s",
                    path, f->column, f->name, header->cells_used, buffer_text(&names));

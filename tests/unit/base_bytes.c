@@ -46,6 +46,24 @@ static void test_errbuf(void **state)
     assert_int_equal(errbuf_errno(NULL, ST_IO, "nobody"), ST_IO);
 }
 
+/* Reasons quote what others wrote: it must not reach a terminal as it is. */
+static void test_errbuf_is_tame(void **state)
+{
+    (void)state;
+    struct errbuf err = ERRBUF_INIT;
+    errbuf_set(&err, ST_BAD_DATA, "no column %s", "\x1b[2Ja\tb\x7f");
+    assert_string_equal(err.text, "no column ?[2Ja?b?");
+    errbuf_wrap(&err, ST_BAD_DATA, "%s: ", "pr\xe9nom.csv"); /* Latin-1 */
+    assert_string_equal(err.text, "pr?nom.csv: no column ?[2Ja?b?");
+    errbuf_set(&err, ST_BAD_DATA, "%s\nusage",
+               "pr\xc3\xa9nom \xc2\x9b"
+               "2J"); /* UTF-8; U+009B is CSI */
+    assert_string_equal(err.text, "pr\xc3\xa9nom ??2J\nusage");
+    errno = ENOENT;
+    errbuf_errno(&err, ST_IO, "\r%s", "x");
+    assert_string_equal(err.text, "?x: No such file or directory");
+}
+
 static void test_errbuf_says_when_it_cuts(void **state)
 {
     (void)state;
@@ -173,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_status_names_and_exits),
         cmocka_unit_test(test_errbuf),
+        cmocka_unit_test(test_errbuf_is_tame),
         cmocka_unit_test(test_errbuf_says_when_it_cuts),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_reader_stays_inside),

@@ -143,17 +143,29 @@ static void nothing_to_guess(void **state)
     assert_int_not_equal(inspect_file(case_path("absent"), &other, &err), ST_OK);
 }
 
+/* Names that are no UTF-8 or are doubled are columns by number; nothing of a log moves a terminal's cursor. */
+static void odd_names(void **state)
+{
+    struct buffer text = BUFFER_INIT;
+    (void)state;
+    look("odd.csv", "pr\xe9nom,x,x,,\x1b[2Jesc,click\n1,2,3,4,5\x07,0\n2,3,4,5,6,1\n");
+    assert_int_equal(in.columns_used, 6);
+    job_works(2);
+    inspect_text(&in, &text);
+    for (size_t i = 0; i < text.used; i++)
+        assert_true(text.data[i] == '\n' || (text.data[i] >= 0x20 && text.data[i] < 0x7f));
+    assert_non_null(strstr(buffer_text(&text), "?[2Jesc"));
+    buffer_release(&text);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_teardown(f, release)
     const struct CMUnitTest tests[] = {
-        TEST(a_csv),
-        TEST(tabs_without_names),
-        TEST(double_colons),
-        TEST(names_that_are_numbers),
-        TEST(equal_names),
-        TEST(a_libsvm),
-        TEST(nothing_to_guess),
+        TEST(a_csv),         TEST(tabs_without_names),
+        TEST(double_colons), TEST(names_that_are_numbers),
+        TEST(equal_names),   TEST(odd_names),
+        TEST(a_libsvm),      TEST(nothing_to_guess),
     };
     return cmocka_run_group_tests(tests, NULL, case_cleanup);
 }
