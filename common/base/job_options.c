@@ -178,7 +178,7 @@ static const struct option rows[] = {
     {"cluster.resend", OPT_TIME, AT(cluster.resend), MS, 60 * SECOND, "200ms", NULL, NULL, F,
      "unacknowledged messages are sent again after this, doubling to ten times as long"},
     {"cluster.bind", OPT_TEXT, AT(cluster.bind), 0, 0, "127.0.0.1", NULL, NULL, F,
-     "address that servers listen on"},
+     "where servers listen: an address of this host, an interface, or a network (10.0.0.0/24)"},
 };
 
 const struct option_table job_options = {rows, COUNT(rows)};

@@ -23,6 +23,7 @@
 #include "common/base/thread.h"
 #include "common/data/dataset.h"
 #include "common/feature/encode.h"
+#include "common/net/listen_address.h"
 #include "common/net/listen_clock.h"
 #include "ps/snapshot/fence.h"
 #include "ps/train/head_step.h"
@@ -284,13 +285,14 @@ enum status head_thread_start(struct ps_run *p, struct head_thread **out, struct
     t->p = p;
     manifest_init(&t->base);
     t->set = endpoint_set_new();
-    snprintf(address, sizeof(address), "tcp://%s:*", p->dir.job.cluster.bind);
     struct endpoint_conf conf = {.job = p->dir.job_id, .boot = p->boot, .role = ROLE_HEAD};
     conf.pool = p->pool;
     conf.routes_max = 4 * (uint32_t)(p->dir.job.cluster.workers + p->dir.job.cluster.shards) + 64;
     enum status st = wake_init(&t->wake, err);
     if (st == ST_OK)
         st = fill_conf(p, &t->conf, err);
+    if (st == ST_OK)
+        st = listen_address(p->dir.job.cluster.bind, address, err);
     if (st == ST_OK)
         st = endpoint_bind(p->hub, &conf, address, &t->listen, err);
     if (st == ST_OK) {

@@ -22,6 +22,7 @@
 #include "common/base/mem.h"
 #include "common/base/thread.h"
 #include "common/net/head_link.h"
+#include "common/net/listen_address.h"
 #include "common/net/listen_clock.h"
 #include "ps/train/shard_load.h"
 #include "ps/train/shard_step.h"
@@ -310,8 +311,9 @@ enum status shard_thread_start(struct ps_run *p, uint32_t shard, uint32_t slot,
                                  .routes_max = 4 * (uint32_t)job->cluster.workers + 64};
     head_link_init(&t->head, p->hub, p->dir.path, &conf, job->cluster.beat);
     t->set = endpoint_set_new();
-    snprintf(address, sizeof(address), "tcp://%s:*", job->cluster.bind);
     enum status st = wake_init(&t->wake, err);
+    if (st == ST_OK)
+        st = listen_address(job->cluster.bind, address, err);
     if (st == ST_OK)
         st = endpoint_bind(p->hub, &conf, address, &t->listen, err);
     if (st == ST_OK)

@@ -135,7 +135,7 @@ BEGIN {
     door("^curl/", "launch/simulate.c")
     door("^cmocka\\.h$", "tests")
 
-    n = split("assert ctype dirent dlfcn endian errno execinfo fcntl fenv float fnmatch ftw getopt glob grp inttypes " \
+    n = split("assert ctype dirent dlfcn endian errno execinfo fcntl fenv float fnmatch ftw getopt glob grp ifaddrs inttypes " \
               "iso646 langinfo libgen limits link locale malloc math netdb poll pthread pwd sched semaphore setjmp " \
               "signal spawn stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string strings " \
               "syslog termios threads time ucontext unistd wchar wctype cpuid arm_neon", name, " ")
