@@ -1,8 +1,8 @@
 /* head_commit.c - the manifest of a cut, and what must be true before it is committed.
  *
  * Production's share of I1 and I3 (ps/train/README.md, "Invariants"): all shards took the cut after the same
- * number of pushes, and have applied exactly the records before its positions. If not, the cut dies and the run ends: a wrong cut is
- * the one thing that must never become complete.
+ * number of pushes, and have applied exactly the records before its positions. If not, the cut dies and the
+ * run ends: a wrong cut is the one thing that must never become complete.
  */
 #include <stdlib.h>
 #include <string.h>
