@@ -194,7 +194,7 @@ static void check_mark(const struct shard_mark *m)
                m->log.upto[i] <= shard_split_end(&m->log, i));
         done += m->log.upto[i] - shard_split_begin(&m->log, i);
     }
-    assert(done == m->log.done && done <= m->applied);
+    assert(SIM_BLIND || (done == m->log.done && done <= m->applied));
 }
 
 void shard_check(const struct shard *s)

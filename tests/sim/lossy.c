@@ -6,37 +6,23 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "common/base/clock.h"
-#include "common/base/options.h"
 #include "tests/support/sim_world.h"
 
 enum { SEEDS = 250 };
 
-static uint64_t number(const char *name, uint64_t or_else)
-{
-    const char *text = option_env(name);
-    return text == NULL ? or_else : strtoull(text, NULL, 10);
-}
-
 static void every_record_is_counted_once(void **state)
 {
     (void)state;
-    uint64_t first = number("SEED", 1), n = number("SEEDS", option_env("SEED") != NULL ? 1 : SEEDS);
+    uint64_t first, n;
     uint64_t steps = 0, messages = 0, holds = 0, commits = 0, abandoned = 0, begun = clock_cpu_us();
+    sim_seeds(SEEDS, &first, &n);
     for (uint64_t seed = first; seed < first + n; seed++) {
-        struct sim_conf conf = sim_conf_lossy(seed);
-        struct sim_world *w = sim_new(&conf, NULL);
-        sim_run(w);
-        sim_check_end(w);
-        if (w->failed) {
-            sim_print_tail(w, 120);
-            fprintf(stderr, "%s\nagain: SEED=%llu\n", w->why, (unsigned long long)seed);
-        }
-        assert_false(w->failed);
+        struct sim_world *w = sim_history_lossy(seed, false);
+        assert_false(sim_report(w, "lossy", seed));
         steps += w->steps;
         messages += w->messages;
         holds += w->holds;

@@ -6,14 +6,21 @@
  *   I1   each commit     every shard had applied the same pushes of the same workers at its take
  *   I2   each push       a record is applied at most once in this history, on each shard
  *   I3   each commit     records applied at the take = records before the manifest's positions
- *   I4   each commit     numbers grow; only the newest incarnation commits
+ *   I4   each commit     numbers and incarnations grow; only the newest incarnation commits
  *   I5   each commit     the files, read back by restore_load, equal the rows at the take
  *   I6   each take       the rows equal those of a shadow that only applied the same pushes in order
  *   I7   push, order     tag and e are the open ones; open grows by one
- *   I11  each TAKE       nothing is unacked anywhere, everybody answered this very HOLD
+ *   I8   each RECOVER    the hashes of the loaded rows, over all shards, are those of the base's manifest
+ *   I9   each step       nobody calls a cut complete before its manifest is there
+ *   I10  the end         every record is in the last cut once; a run ends, in time, with code 0
+ *   I11  each TAKE       all pushes given are applied on all shards, everybody answered this very HOLD
+ *   I12  each push       the rows it touched carry the stamp of the open interval, or the way back is by files
  *   I13  each commit     snapshot_verify recomputes the hashes
- *   I14  each step       bounds of handles and permits
+ *   I14  each step       bounds of handles, images and permits
+ *   I15  each pull       no row is made; each 8th: no byte of any row changes
  *   I16  each step       (e, n) obeyed never falls
+ *
+ * A starred name is production's own check of the same thing, which ends the run: sim_check_fault.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,9 +242,57 @@ static struct store *scratch(struct sim_world *w)
     return w->scratch;
 }
 
+/* H(table) by the book, over what RECOVER left in the store. */
+static void hash_base(struct sim_world *w, uint32_t s, uint64_t base)
+{
+    struct sim_shard *sh = &w->shard[s];
+    struct sim_rows rows = {0};
+    const struct store *store = shard_store(sh->core);
+    sim_rows_take(&rows, store);
+    sh->loaded = true;
+    sh->base_k = base;
+    for (size_t t = 0; t < store->tables; t++) {
+        const struct plan_table *p = &w->plan.tables[t];
+        size_t bytes = table_record_bytes(store->table[t]);
+        sh->base_rows[t] = rows.n[t];
+        sh->base_hash[t] = 0;
+        for (size_t i = 0; i < rows.n[t]; i++)
+            sh->base_hash[t] += cut_record_hash(p, optim_state_floats(p), rows.key[t][i],
+                                                rows.record[t] + i * bytes);
+    }
+    sim_rows_release(&rows);
+}
+
+/* All shards together must be the base, once all are back. */
+static void check_base(struct sim_world *w, uint64_t base)
+{
+    struct manifest m;
+    for (uint32_t s = 0; s < w->conf.shards; s++) {
+        if (!w->shard[s].loaded || w->shard[s].base_k != base)
+            return;
+    }
+    manifest_init(&m);
+    if (base == 0 || manifest_read(w->dir, base, &m, NULL) != ST_OK)
+        return;
+    for (size_t t = 0; t < w->plan.tables_used; t++) {
+        uint64_t hash = 0, rows = 0;
+        for (uint32_t s = 0; s < w->conf.shards; s++) {
+            hash += w->shard[s].base_hash[t];
+            rows += w->shard[s].base_rows[t];
+        }
+        if (hash != m.hash[t] || rows != m.rows[t])
+            sim_fail(w, "I8", "table %s has %llu rows after RECOVER of cut %llu, the cut has %llu",
+                     w->plan.tables[t].name, (unsigned long long)rows, (unsigned long long)base,
+                     (unsigned long long)m.rows[t]);
+    }
+    manifest_release(&m);
+}
+
 static void begin_history(struct sim_world *w, uint32_t s, uint64_t base)
 {
     struct sim_history *h = &w->shard[s].history;
+    hash_base(w, s, base);
+    check_base(w, base);
     sim_history_release(h);
     h->count = mem_array(records(w), 1);
     h->take_count = mem_array(records(w), 1);
@@ -283,6 +338,34 @@ static void remember(struct sim_world *w, uint32_t s, const struct msg *m)
         q->grad[t] = copy_floats(&m->frame[t + 1]);
 }
 
+/* Every row that a push changed has its image in the open log: that is what the open stamp says. */
+static void check_images(struct sim_world *w, uint32_t s, const struct sim_push *q,
+                         const struct shard_view *after)
+{
+    const struct store *store = shard_store(w->shard[s].core);
+    if (after->by_files)
+        return;
+    for (uint32_t t = 0; t < w->plan.tables_used; t++) {
+        const struct plan_table *p = &w->plan.tables[t];
+        uint64_t first = 0, end = q->n;
+        if (p->kind != PLAN_SPARSE)
+            plan_blocks_of(p, s, w->conf.shards, &first, &end);
+        for (uint64_t i = first; i < end; i++) {
+            uint64_t key = p->kind == PLAN_SPARSE ? q->key[i] : i;
+            uint32_t slot;
+            table_find(store->table[t], &key, 1, &slot);
+            if (slot == SLOT_NONE)
+                continue;
+            const struct row_meta *meta = table_record(store->table[t], slot);
+            if (meta->stamp != after->stamp) {
+                sim_fail(w, "I12", "shard %u changed key %llu of table %s and kept no image", s,
+                         (unsigned long long)key, p->name);
+                return;
+            }
+        }
+    }
+}
+
 static void count_records(struct sim_world *w, uint32_t s, const struct msg_push *p)
 {
     struct sim_history *h = &w->shard[s].history;
@@ -294,6 +377,24 @@ static void count_records(struct sim_world *w, uint32_t s, const struct msg_push
             return;
         }
     }
+}
+
+void sim_check_fault(struct sim_world *w, const char *text)
+{
+    static const struct {
+        const char *what, *word;
+    } by_word[] = {{"I7*", "is of interval"},      {"I7*", " open, this shard "},
+                   {"I7*", "this shard has not"},  {"I9*", "called complete"},
+                   {"I1*", "pushes, shard 0"},     {"I2*", "has records ["},
+                   {"I3*", "its positions say"},   {"I3*", "the log has"},
+                   {"I2*", "no split of this log"}};
+    for (size_t i = 0; i < sizeof by_word / sizeof by_word[0]; i++) {
+        if (strstr(text, by_word[i].word) != NULL) {
+            sim_fail(w, by_word[i].what, "%s", text);
+            return;
+        }
+    }
+    sim_fail(w, "fault", "%s", text);
 }
 
 void sim_check_push(struct sim_world *w, uint32_t s, const struct shard_view *before,
@@ -312,6 +413,10 @@ void sim_check_push(struct sim_world *w, uint32_t s, const struct shard_view *be
                  (unsigned long long)before->open, (unsigned long long)before->e);
     remember(w, s, push);
     count_records(w, s, p);
+    if (p->rank < SIM_WORKERS_MAX)
+        w->shard[s].history.last[p->rank] = p->seq;
+    if (w->conf.check_all)
+        check_images(w, s, &w->shard[s].history.push[w->shard[s].history.used - 1], after);
     if (after->handle_bytes > w->conf.handle_bytes_max)
         sim_fail(w, "I14", "shard %u remembers %llu bytes of pulls", s,
                  (unsigned long long)after->handle_bytes);
@@ -370,8 +475,9 @@ void sim_check_order(struct sim_world *w, uint32_t s, const struct shard_view *b
     if (after->undo_bytes > w->conf.undo_bytes_max)
         sim_fail(w, "I14", "shard %u has %llu bytes of images", s,
                  (unsigned long long)after->undo_bytes);
-    if (after->fault && !before->fault)
-        sim_line(w, "shard %u is in fault", s);
+    if (after->complete > w->head.committed_k)
+        sim_fail(w, "I9", "shard %u calls cut %llu complete before its manifest is there", s,
+                 (unsigned long long)after->complete);
     if (after->taken == 0 || after->taken == before->taken)
         return;
     h->k = after->taken;
@@ -431,9 +537,10 @@ static void check_positions(struct sim_world *w, const struct manifest *m)
 
 void sim_check_commit(struct sim_world *w, const struct manifest *m)
 {
-    if (m->k <= w->head.committed_k || m->e != w->head.fence.e)
+    if (m->k <= w->head.committed_k || m->e != w->head.fence.e || m->e < w->head.committed_e)
         sim_fail(w, "I4", "cut %llu of e %llu after cut %llu", (unsigned long long)m->k,
                  (unsigned long long)m->e, (unsigned long long)w->head.committed_k);
+    w->head.committed_e = m->e;
     check_same_pushes(w, m);
     if (!w->failed)
         check_positions(w, m);
@@ -479,6 +586,27 @@ void sim_check_committed(struct sim_world *w, uint64_t k)
 
 /* ---- the head, and everybody ---- */
 
+/* Each worker has answered this HOLD, and each push it ever gave is applied everywhere. */
+static void check_take(struct sim_world *w, uint64_t hold_n)
+{
+    for (uint32_t r = 0; r < w->conf.workers; r++) {
+        struct client_view c;
+        if (w->worker[r].ended)
+            continue; /* dead: what it last said is all there is */
+        client_view(w->worker[r].core, &c);
+        if (c.unacked > 0 || c.held != hold_n)
+            sim_fail(w, "I11", "TAKE after HOLD %llu: worker %u answered %llu, %llu unacked",
+                     (unsigned long long)hold_n, r, (unsigned long long)c.held,
+                     (unsigned long long)c.unacked);
+        for (uint32_t s = 0; s < w->conf.shards; s++) {
+            if (w->shard[s].history.last[r] != c.seq)
+                sim_fail(w, "I11", "TAKE: worker %u gave %llu pushes, shard %u applied %llu", r,
+                         (unsigned long long)c.seq, s,
+                         (unsigned long long)w->shard[s].history.last[r]);
+        }
+    }
+}
+
 void sim_check_head(struct sim_world *w)
 {
     struct head_view v;
@@ -487,16 +615,8 @@ void sim_check_head(struct sim_world *w)
         sim_fail(w, "I9", "the head calls cut %llu complete before its manifest is there",
                  (unsigned long long)v.complete);
     w->holds += v.mode == MODE_HOLD && w->head.before.mode != MODE_HOLD;
-    if (v.mode == MODE_TAKE && w->head.before.mode == MODE_HOLD) {
-        for (uint32_t r = 0; r < w->conf.workers; r++) {
-            struct client_view c;
-            client_view(w->worker[r].core, &c);
-            if (c.unacked > 0 || c.held != w->head.before.n)
-                sim_fail(w, "I11", "TAKE after HOLD %llu: worker %u answered %llu, %llu unacked",
-                         (unsigned long long)w->head.before.n, r, (unsigned long long)c.held,
-                         (unsigned long long)c.unacked);
-        }
-    }
+    if (v.mode == MODE_TAKE && w->head.before.mode == MODE_HOLD)
+        check_take(w, w->head.before.n);
     w->abandoned += v.resolved != w->head.before.resolved &&
                     v.complete == w->head.before.complete && w->head.before.e != 0;
     w->head.before = v;

@@ -76,9 +76,15 @@ struct sim_event *sim_after(struct sim_world *w, uint64_t in_us, enum sim_kind k
     ev->order = ++w->order;
     ev->kind = kind;
     ev->to = to;
-    ev->life = w->life;
+    ev->life = w->peer_life[to];
     push(w, ev);
     return ev;
+}
+
+void sim_again(struct sim_world *w, struct sim_event *ev, uint64_t at_us)
+{
+    ev->at_us = at_us;
+    push(w, ev);
 }
 
 void sim_forget(struct sim_world *w)

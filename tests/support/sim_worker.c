@@ -15,12 +15,12 @@ static uint32_t flights(const struct sim_world *w)
     return n < SIM_FLIGHTS_MAX ? n : SIM_FLIGHTS_MAX;
 }
 
-void sim_worker_start(struct sim_world *w, uint32_t rank)
+void sim_worker_start(struct sim_world *w, uint32_t rank, uint64_t boot, uint64_t world)
 {
     struct sim_worker *k = &w->worker[rank];
     struct client_conf conf = {.job = w->job_id,
-                               .boot = 5000 + w->life * 100 + rank,
-                               .world = 900 + w->life,
+                               .boot = boot,
+                               .world = world,
                                .rank = rank,
                                .world_size = w->conf.workers,
                                .plan = &w->plan,

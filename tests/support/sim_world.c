@@ -22,8 +22,9 @@
 #include "tests/support/sim_world.h"
 
 int sim_bug; /* planted bug: common/wire/sim_bug.h */
+bool sim_blind;
 
-enum { STEPS_MAX = 400000, DEADLINE_US = 60000000 };
+enum { STEPS_MAX = 400000, DEADLINE_US = 60000000, PAUSE_US = 400000 };
 
 static jmp_buf assert_jump;
 static bool assert_armed;
@@ -89,6 +90,8 @@ struct sim_conf sim_conf_lossy(uint64_t seed)
     if (rng_below(&r, 3) == 0)
         c.handle_bytes_max = 400 + rng_below(&r, 1500);
     c.check_all = rng_below(&r, 3) == 0;
+    c.disk_slow = rng_below(&r, 3) == 0 ? 0.15 : 0;
+    c.pause = rng_below(&r, 3) == 0 ? 0.001 : 0;
     return c;
 }
 
@@ -127,65 +130,49 @@ void sim_print_tail(const struct sim_world *w, size_t lines)
 
 static void start(struct sim_world *w)
 {
-    struct errbuf err = ERRBUF_INIT;
     w->life++;
     w->born_us = w->now_us;
-    struct head_conf head = {.job = w->job_id,
-                             .boot = 1000 + w->life,
-                             .conf = &w->job,
-                             .plan = &w->plan,
-                             .shards = w->conf.shards,
-                             .workers = w->conf.workers,
-                             .records = w->conf.records,
-                             .has_valid = w->conf.has_valid};
-    uint64_t committed_k = w->head.committed_k;
-    w->head = (struct sim_head){.core = head_new(&head), .committed_k = committed_k};
-    sim_after(w, 1, SIM_TICK, SIM_HEAD);
+    w->victim = 0;
+    for (uint32_t i = 0; i < SIM_ROUTES; i++) {
+        w->peer_life[i]++;
+        w->frozen_us[i] = 0;
+    }
+    sim_head_start(w, 1000 + w->life);
     if (w->conf.stop_us > 0)
         sim_after(w, w->conf.stop_us, SIM_STOP, SIM_HEAD);
-    for (uint32_t s = 0; s < w->conf.shards; s++) {
-        struct shard_conf conf = {.job = w->job_id,
-                                  .boot = 3000 + w->life * 100 + s,
-                                  .shard = s,
-                                  .plan = &w->plan,
-                                  .address = "tcp://sim",
-                                  .bytes_max = (uint64_t)1 << 32,
-                                  .undo_bytes_max = w->conf.undo_bytes_max,
-                                  .handle_bytes_max = w->conf.handle_bytes_max,
-                                  .grad_max = 1e6,
-                                  .beat_us = w->job.cluster.beat,
-                                  .orphan_us = w->job.cluster.orphan,
-                                  .workers_max = SIM_WORKERS_MAX,
-                                  .pool = w->pool};
-        w->shard[s] = (struct sim_shard){0};
-        if (shard_new(&conf, &w->shard[s].core, &err) != ST_OK) {
-            fprintf(stderr, "%s\n", err.text);
-            abort();
-        }
-        sim_after(w, 1 + sim_rand(w, 5000), SIM_TICK, SIM_SHARD + s);
-    }
+    for (uint32_t s = 0; s < w->conf.shards; s++)
+        sim_shard_start(w, s, 3000 + w->life * 100 + s);
     for (uint32_t r = 0; r < w->conf.workers; r++)
-        sim_worker_start(w, r);
+        sim_worker_start(w, r, 5000 + w->life * 100 + r, 900 + w->life);
     memset(w->peer_e, 0, sizeof w->peer_e);
     memset(w->peer_n, 0, sizeof w->peer_n);
 }
 
-static void stop(struct sim_world *w)
+static void stop_head(struct sim_world *w)
 {
-    for (uint32_t s = 0; s < w->conf.shards; s++) {
-        if (w->shard[s].file != NULL)
-            cut_file_abort(w->shard[s].file);
-        shard_free(w->shard[s].core);
-        sim_history_release(&w->shard[s].history);
-        w->shard[s] = (struct sim_shard){0};
-    }
-    for (uint32_t r = 0; r < w->conf.workers; r++)
-        sim_worker_stop(w, r);
     head_free(w->head.core);
     if (w->head.fenced)
         fence_close(&w->head.fence);
     w->head.core = NULL;
     w->head.fenced = false;
+}
+
+static void stop_shard(struct sim_world *w, uint32_t s)
+{
+    if (w->shard[s].file != NULL)
+        cut_file_abort(w->shard[s].file);
+    shard_free(w->shard[s].core);
+    sim_history_release(&w->shard[s].history);
+    w->shard[s] = (struct sim_shard){0};
+}
+
+static void stop(struct sim_world *w)
+{
+    for (uint32_t s = 0; s < w->conf.shards; s++)
+        stop_shard(w, s);
+    for (uint32_t r = 0; r < w->conf.workers; r++)
+        sim_worker_stop(w, r);
+    stop_head(w);
 }
 
 struct sim_world *sim_new(const struct sim_conf *conf, const char *dir)
@@ -332,7 +319,7 @@ static void deliver(struct sim_world *w, struct sim_event *ev)
     bool dead = (to == SIM_HEAD && w->head.ended) || (shard && w->shard[to - SIM_SHARD].ended) ||
                 (worker && w->worker[to - SIM_WORKER].ended) ||
                 (to != SIM_HEAD && !shard && !worker);
-    if (dead || (ev->kind != SIM_MSG && ev->life != w->life))
+    if (dead || (ev->kind != SIM_MSG && ev->life != w->peer_life[to]))
         return;
     if (ev->kind == SIM_MSG && (m = open_msg(w, ev)) == NULL)
         return;
@@ -344,14 +331,78 @@ static void deliver(struct sim_world *w, struct sim_event *ev)
         sim_worker_event(w, to - SIM_WORKER, ev, m);
 }
 
+static bool *ended(struct sim_world *w, uint32_t route)
+{
+    if (route == SIM_HEAD)
+        return &w->head.ended;
+    return route < SIM_WORKER ? &w->shard[route - SIM_SHARD].ended
+                              : &w->worker[route - SIM_WORKER].ended;
+}
+
 static bool all_ended(const struct sim_world *w)
 {
-    bool ended = w->head.ended;
+    bool all = w->head.ended;
     for (uint32_t s = 0; s < w->conf.shards; s++)
-        ended = ended && w->shard[s].ended;
+        all = all && w->shard[s].ended;
     for (uint32_t r = 0; r < w->conf.workers; r++)
-        ended = ended && w->worker[r].ended;
-    return ended;
+        all = all && w->worker[r].ended;
+    return all;
+}
+
+/* Death comes for one or for all. One who has ended, or was told to, can't die any more. */
+static void strike(struct sim_world *w)
+{
+    uint32_t who = w->conf.kill_who;
+    if (who == 0) {
+        w->killed = true;
+        return;
+    }
+    w->conf.kill_us = 0;
+    if (w->head.ended || w->head.before.mode == MODE_STOP || *ended(w, who))
+        return;
+    w->victim = who;
+    sim_line(w, "---- peer %u dies ----", who);
+    *ended(w, who) = true;
+    w->peer_life[who]++;
+    if (who == SIM_HEAD)
+        w->head.code = 1;
+    if (w->conf.revive_us > 0)
+        sim_after(w, w->conf.revive_us, SIM_REVIVE, who);
+}
+
+/* A fresh process in the dead one's place, at the same address. */
+static void revive(struct sim_world *w)
+{
+    uint32_t who = w->victim;
+    if (who != SIM_HEAD && w->head.ended)
+        return; /* the launcher does not start what the head has given up */
+    sim_line(w, "---- peer %u is started again ----", who);
+    w->peer_e[who] = w->peer_n[who] = 0;
+    if (who == SIM_HEAD) {
+        stop_head(w);
+        sim_head_start(w, 2000 + w->life);
+    } else if (who < SIM_WORKER) {
+        stop_shard(w, who - SIM_SHARD);
+        sim_shard_start(w, who - SIM_SHARD, 3050 + w->life * 100 + who - SIM_SHARD);
+    } else {
+        sim_worker_stop(w, who - SIM_WORKER);
+        sim_worker_start(w, who - SIM_WORKER, 5050 + w->life * 100 + who - SIM_WORKER,
+                         500 + w->life);
+    }
+}
+
+/* Does its receiver stand still? Then it comes when that one goes on, in the same order. */
+static bool frozen(struct sim_world *w, struct sim_event *ev)
+{
+    uint32_t to = ev->to;
+    if (ev->kind == SIM_REVIVE)
+        return false;
+    if (w->frozen_us[to] <= w->now_us && sim_chance(w, w->conf.pause))
+        w->frozen_us[to] = w->now_us + sim_rand(w, PAUSE_US);
+    if (w->frozen_us[to] <= w->now_us)
+        return false;
+    sim_again(w, ev, w->frozen_us[to]);
+    return true;
 }
 
 static void live(void *arg)
@@ -361,14 +412,17 @@ static void live(void *arg)
     while (!w->failed && !w->killed && !all_ended(w)) {
         struct sim_event *ev = sim_pop(w);
         w->now_us = ev->at_us > w->now_us ? ev->at_us : w->now_us;
-        if (w->conf.kill_us > 0 && w->now_us - w->born_us >= w->conf.kill_us) {
-            w->killed = true;
-        } else {
+        if (frozen(w, ev))
+            continue;
+        if (w->conf.kill_us > 0 && w->now_us - w->born_us >= w->conf.kill_us)
+            strike(w);
+        if (!w->killed && ev->kind == SIM_REVIVE)
+            revive(w);
+        else if (!w->killed)
             deliver(w, ev);
-            if (++w->steps > last || w->now_us - w->born_us > DEADLINE_US)
-                sim_fail(w, "I10", "no end after %.1f virtual seconds",
-                         (double)(w->now_us - w->born_us) / 1e6);
-        }
+        if (++w->steps > last || w->now_us - w->born_us > DEADLINE_US)
+            sim_fail(w, "I10", "no end after %.1f virtual seconds",
+                     (double)(w->now_us - w->born_us) / 1e6);
         sim_event_free(ev);
     }
 }

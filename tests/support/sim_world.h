@@ -25,7 +25,12 @@
 #define SIM_TRACE_LINES 400u
 
 /* Routes: who a message is from or to. */
-enum { SIM_HEAD = 1, SIM_SHARD = 100, SIM_WORKER = 200 };
+enum { SIM_HEAD = 1, SIM_SHARD = 100, SIM_WORKER = 200, SIM_ROUTES = 300 };
+
+/* Planted bug, 0 = none (common/wire/sim_bug.h); blind: production's own checks look away, so that the oracle
+ * has to find it. */
+extern int sim_bug;
+extern bool sim_blind;
 
 struct sim_conf {
     uint64_t seed;
@@ -42,11 +47,15 @@ struct sim_conf {
     /* -- cuts -- */
     uint64_t cut_every_us, hold_us, write_us, full_every;
     double disk_fail, commit_fail;
+    double disk_slow; /* a file, a manifest or a base takes up to twice write_us */
     uint64_t undo_bytes_max, handle_bytes_max;
+    double pause; /* before an event: its receiver stands still for up to 400 ms */
     /* -- ends, 0 = never -- */
-    uint64_t stop_us; /* HEAD_STOP */
-    uint64_t kill_us; /* everything dies at this moment of this life */
-    bool check_all;   /* invariants that cost: files read back, replay, digests */
+    uint64_t stop_us;   /* HEAD_STOP */
+    uint64_t kill_us;   /* death at this moment of this life ... */
+    uint32_t kill_who;  /* ... of this route alone; 0: of everything */
+    uint64_t revive_us; /* so much later a fresh process stands in its place; 0: never */
+    bool check_all;     /* invariants that cost: files read back, replay, digests */
 };
 
 /* A sane little cluster in order; change what a test is about. */
@@ -64,14 +73,15 @@ enum sim_kind {
     SIM_STOP,
     SIM_LOADED,
     SIM_SLICE,
-    SIM_DURABLE
+    SIM_DURABLE,
+    SIM_REVIVE
 };
 
 struct sim_event {
     uint64_t at_us, order;
     enum sim_kind kind;
     uint32_t to, from;
-    uint64_t life; /* of the receiver; SIM_MSG may outlive it */
+    uint64_t life; /* of the receiver; a SIM_MSG may outlive it */
     uint64_t e;    /* of a message */
     /* -- SIM_MSG -- */
     struct buffer env;
@@ -102,8 +112,9 @@ struct sim_push { /* one that a shard has applied */
 /* What the oracle knows of a shard since its incarnation began. */
 struct sim_history {
     struct sim_push *push;
-    size_t used, cap, shadowed; /* shadowed: how many the shadow has applied */
-    uint8_t *count;             /* (epochs * records) times applied, the base's included */
+    size_t used, cap, shadowed;     /* shadowed: how many the shadow has applied */
+    uint8_t *count;                 /* (epochs * records) times applied, the base's included */
+    uint64_t last[SIM_WORKERS_MAX]; /* seq applied */
     /* -- at the take of k -- */
     uint64_t k, step;
     size_t take_used;
@@ -120,6 +131,9 @@ struct sim_shard {
     bool slicing, ended;
     struct sim_history history;
     uint64_t pulls;
+    /* -- as loaded by its last RECOVER -- */
+    bool loaded;
+    uint64_t base_k, base_hash[PLAN_TABLES_MAX], base_rows[PLAN_TABLES_MAX];
 };
 
 struct sim_worker {
@@ -146,8 +160,8 @@ struct sim_head {
     int code;
     char text[512];
     struct head_view before;
-    uint64_t committed_k; /* the largest */
-    uint64_t committed;   /* how many */
+    uint64_t committed_k, committed_e; /* the largest */
+    uint64_t committed;                /* how many */
 };
 
 struct sim_world {
@@ -165,7 +179,10 @@ struct sim_world {
     struct sim_head head;
     struct sim_shard shard[SIM_SHARDS_MAX];
     struct sim_worker worker[SIM_WORKERS_MAX];
-    uint64_t peer_e[300], peer_n[300]; /* (e, n) obeyed, by route: I16 */
+    /* -- by route -- */
+    uint64_t peer_e[SIM_ROUTES], peer_n[SIM_ROUTES]; /* (e, n) obeyed: I16 */
+    uint64_t peer_life[SIM_ROUTES], frozen_us[SIM_ROUTES];
+    uint32_t victim; /* died alone in this life; 0: nobody */
     /* -- what must come out -- */
     bool failed, killed;
     char why[1024];
@@ -180,7 +197,8 @@ struct sim_world {
 /* dir: an empty or a finished run's folder; NULL makes a temporary one. */
 struct sim_world *sim_new(const struct sim_conf *conf, const char *dir);
 void sim_free(struct sim_world *w); /* the folder too, if sim_new made it */
-/* Until the head has ended and all others too, or everything was killed (true: killed), or a failure. */
+/* Until the head has ended and all others too, or everything was killed (true: killed), or a failure. A death
+ * of one alone (w->victim) must end the run like any other end. */
 bool sim_run(struct sim_world *w);
 /* Runs it; an assert that fails in there, in a core, is a failure of w like any other. */
 void sim_guard(struct sim_world *w, void (*run)(void *), void *arg);
@@ -196,9 +214,28 @@ void sim_print_tail(const struct sim_world *w, size_t lines);
 uint64_t sim_rand(struct sim_world *w, uint64_t bound);
 bool sim_chance(struct sim_world *w, double p);
 
+/* sim_seeds.c: whole histories out of a seed */
+/* SEED and SEEDS of the environment: SEEDS=n runs so many from SEED (1), SEED=n alone just that one. */
+void sim_seeds(uint64_t or_else, uint64_t *out_first, uint64_t *out_n);
+struct sim_world *sim_history_lossy(uint64_t seed, bool check_all); /* one life, to its end */
+struct sim_world *sim_history_resume(uint64_t seed,
+                                     bool check_all); /* several lives, then to the end */
+struct sim_world *sim_history_stale(uint64_t seed, bool check_all); /* as that, much late traffic */
+/* If it failed: why, its last lines, and how to run it again. True if it failed. */
+bool sim_report(const struct sim_world *w, const char *program, uint64_t seed);
+
+/* sim_script.c: one shard and a scripted head, which recovers within the run; checked against the base */
+struct sim_script_result {
+    bool failed;
+    char why[1024];
+    uint64_t by_undo, by_files; /* ways back */
+};
+void sim_script(uint64_t seed, struct sim_script_result *out);
+
 /* sim_net.c: the queue and the network */
 struct sim_event *sim_after(struct sim_world *w, uint64_t in_us, enum sim_kind kind, uint32_t to);
 struct sim_event *sim_pop(struct sim_world *w);
+void sim_again(struct sim_world *w, struct sim_event *ev, uint64_t at_us); /* popped too early */
 void sim_event_free(struct sim_event *ev);
 /* All but messages of an incarnation. A process that had none yet spoke to a head that is dead now: what it
  * sent cannot reach another head's socket. */
@@ -207,10 +244,12 @@ void sim_send(struct sim_world *w, uint32_t from, uint32_t to, struct msg *m); /
 struct msg *sim_copy_push(const struct msg *m);
 
 /* sim_shells.c, sim_worker.c: one event for one peer */
+void sim_head_start(struct sim_world *w, uint64_t boot);
+void sim_shard_start(struct sim_world *w, uint32_t s, uint64_t boot);
 void sim_head_event(struct sim_world *w, struct sim_event *ev, struct msg *m);
 void sim_shard_event(struct sim_world *w, uint32_t s, struct sim_event *ev, struct msg *m);
 void sim_worker_event(struct sim_world *w, uint32_t rank, struct sim_event *ev, struct msg *m);
-void sim_worker_start(struct sim_world *w, uint32_t rank);
+void sim_worker_start(struct sim_world *w, uint32_t rank, uint64_t boot, uint64_t world);
 void sim_worker_stop(struct sim_world *w, uint32_t rank);
 
 /* sim_model.c: records, keys, gradients: pure functions of the job */
@@ -227,6 +266,7 @@ void sim_check_head(struct sim_world *w);                             /* after e
 void sim_check_commit(struct sim_world *w, const struct manifest *m); /* before it */
 void sim_check_committed(struct sim_world *w, uint64_t k);            /* after it */
 void sim_check_obeyed(struct sim_world *w, uint32_t route, uint64_t e, uint64_t n);
+void sim_check_fault(struct sim_world *w, const char *text); /* production's own check said so */
 void sim_check_push(struct sim_world *w, uint32_t s, const struct shard_view *before,
                     const struct shard_view *after, const struct msg *push);
 void sim_check_order(struct sim_world *w, uint32_t s, const struct shard_view *before,
