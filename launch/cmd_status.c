@@ -53,7 +53,9 @@ static enum status read_job_id(const char *dir, uint64_t *out, struct errbuf *er
     char *text = NULL;
     size_t n = 0;
     enum status st = file_read(path, 64, &text, &n, err);
-    if (st != ST_OK) {
+    if (!file_exists(dir)) {
+        st = errbuf_set(err, ST_USAGE, "%s: no such folder", dir);
+    } else if (st != ST_OK) {
         st = errbuf_set(err, ST_USAGE, "%s: no run's folder (it has no file `job`)", dir);
     } else if (sscanf(text, "%16" SCNx64, out) != 1) {
         st = errbuf_set(err, ST_BAD_DATA, "%s: not a job id", path);

@@ -44,6 +44,24 @@ static void print_usage(FILE *out)
             "of job files.\n");
 }
 
+/* The command that begins most alike. */
+static const char *nearest(const char *word)
+{
+    const char *best = commands[0].name;
+    size_t best_n = 0;
+    for (size_t i = 0; i < COMMANDS; i++) {
+        size_t n = 0;
+        while (word[n] != '\0' && word[n] == commands[i].name[n]) {
+            n++;
+        }
+        if (n > best_n) {
+            best = commands[i].name;
+            best_n = n;
+        }
+    }
+    return best_n > 0 ? best : "--help";
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -68,6 +86,7 @@ int main(int argc, char **argv)
             return commands[i].run(argc - 1, argv + 1);
         }
     }
-    fprintf(stderr, "penstock: %s: no such command (see penstock --help)\n", word);
+    fprintf(stderr, "penstock: %s: no such command; the nearest is %s (see penstock --help)\n",
+            word, nearest(word));
     return 2;
 }

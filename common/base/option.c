@@ -563,6 +563,9 @@ enum status option_parse_u64(const char *text, const char *what, uint64_t min, u
         wrong = "is too small";
     if (wrong == NULL && v > max)
         wrong = "is too large";
+    if (wrong != NULL && max == UINT64_MAX)
+        return errbuf_set(err, ST_USAGE, "%s: %.*s %s (allowed: whole numbers from %" PRIu64 ")",
+                          what, SHOWN_MAX, text, wrong, min);
     if (wrong != NULL)
         return errbuf_set(err, ST_USAGE, "%s: %.*s %s (allowed: %" PRIu64 " to %" PRIu64 ")", what,
                           SHOWN_MAX, text, wrong, min, max);

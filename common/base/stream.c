@@ -164,7 +164,8 @@ static enum status damaged(const struct stream *s, const char *why, struct errbu
 
 static enum status truncated(const struct stream *s, struct errbuf *err)
 {
-    return errbuf_set(err, ST_BAD_DATA, "%s: truncated: it ends inside a compressed member",
+    return errbuf_set(err, ST_BAD_DATA,
+                      "%s: truncated: it ends inside a compressed member; copy or make it again",
                       s->path);
 }
 

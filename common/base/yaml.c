@@ -20,6 +20,7 @@
 
 #include "common/base/mem.h"
 
+/* DEPTH_MAX stands in a message, too. */
 enum { DEPTH_MAX = 32, NODES_MAX = 65536, PAIRS_MAX = 1024, BYTES_MAX = 1 << 20 };
 
 struct open_node {
@@ -128,7 +129,7 @@ static enum status open_node(struct builder *b, enum yaml_kind kind, yaml_mark_t
                              struct errbuf *err)
 {
     if (b->depth == DEPTH_MAX)
-        return complain(b, at, "nested too deep", err);
+        return complain(b, at, "nested too deep (at most 32 levels)", err);
     struct yaml_node *n = new_node(b, kind, at);
     enum status st = hang(b, n, at, err);
     if (st != ST_OK) {
@@ -215,8 +216,8 @@ static enum status parser_error(const yaml_parser_t *p, const char *name, const 
         column = text[i] == '\n' ? 1 : column + 1;
         line += text[i] == '\n';
     }
-    return errbuf_set(err, ST_USAGE, "%s:%zu:%zu: %s (byte %zu)", name, line, column, why,
-                      p->problem_offset);
+    return errbuf_set(err, ST_USAGE, "%s:%zu:%zu: not a text in UTF-8: %s (byte %zu)", name, line,
+                      column, why, p->problem_offset);
 }
 
 static enum status build(struct builder *b, const char *text, size_t n, struct errbuf *err)

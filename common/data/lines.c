@@ -18,7 +18,6 @@
 
 struct lines {
     struct stream *stream;
-    char *path;
     char *buf;
     size_t begin, whole, end;
     size_t first_whole; /* bytes of the record's first line with its end */
@@ -36,7 +35,6 @@ enum status lines_open(const char *path, uint64_t bytes_max, struct lines **out,
         return st;
     struct lines *l = mem_zalloc(sizeof *l);
     l->stream = stream;
-    l->path = mem_strdup(path);
     l->buf = mem_alloc(WINDOW);
     *out = l;
     return ST_OK;
@@ -47,7 +45,6 @@ void lines_close(struct lines *l)
     if (l == NULL)
         return;
     stream_close(l->stream);
-    free(l->path);
     free(l->buf);
     free(l);
 }
@@ -74,6 +71,15 @@ static enum status refill(struct lines *l, struct errbuf *err)
     l->end += got;
     l->eof = got == 0;
     return ST_OK;
+}
+
+/* The stream says which file and what; here is added how far it was good. */
+static enum status broken(const struct lines *l, enum status st, struct errbuf *err)
+{
+    if (err == NULL)
+        return st;
+    return errbuf_set(err, st, "%s (read up to line %llu)", err->text,
+                      (unsigned long long)l->number);
 }
 
 /* Length of the record with its line end, looking for that from begin + from on. It is `from` when the
@@ -159,7 +165,7 @@ enum status lines_next(struct lines *l, struct line *out, struct errbuf *err)
     if (st == ST_OK)
         st = find_end(l, 0, &whole, err);
     if (st != ST_OK)
-        return errbuf_wrap(err, st, "%s:%llu: ", l->path, (unsigned long long)l->number);
+        return broken(l, st, err);
     if (whole == 0)
         return ST_END;
     l->whole = l->first_whole = whole;
@@ -182,7 +188,7 @@ enum status lines_extend(struct lines *l, struct line *io, bool *out_more, struc
     size_t whole = 0;
     enum status st = find_end(l, l->whole, &whole, err);
     if (st != ST_OK)
-        return errbuf_wrap(err, st, "%s:%llu: ", l->path, (unsigned long long)l->number);
+        return broken(l, st, err);
     /* The window may have moved: io is shown anew in any case. */
     *out_more = whole > l->whole && text_bytes(l->buf + l->begin, whole) <= LINE_BYTES_MAX;
     if (*out_more) {
