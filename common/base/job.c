@@ -463,6 +463,8 @@ const char *job_family_name(int family)
 
 const char *job_optimizer_name(int kind)
 {
-    static const char *const names[] = {"sgd", "adagrad", "rowwise_adagrad", "adam"};
-    return kind >= JOB_SGD && kind <= JOB_ADAM ? names[kind] : "?";
+    static const char *const names[] = {"sgd",          "adagrad",  "rowwise_adagrad", "adam",
+                                        "momentum",     "nesterov", "adamw",           "amsgrad",
+                                        "rowwise_adam", "ftrl"};
+    return kind >= JOB_SGD && kind <= JOB_FTRL ? names[kind] : "?";
 }

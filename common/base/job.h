@@ -19,7 +19,18 @@ enum job_format { JOB_DELIMITED, JOB_LIBSVM };                       /* data.for
 enum job_split { JOB_SPLIT_FILES, JOB_SPLIT_RATIO, JOB_SPLIT_TIME }; /* data.split.by */
 enum job_family { JOB_LR, JOB_FM, JOB_MLP, JOB_DCNV2 };              /* model.family */
 enum job_consistency { JOB_ASYNC };                                  /* train.consistency */
-enum job_optimizer { JOB_SGD, JOB_ADAGRAD, JOB_ROWWISE_ADAGRAD, JOB_ADAM };
+enum job_optimizer {
+    JOB_SGD,
+    JOB_ADAGRAD,
+    JOB_ROWWISE_ADAGRAD,
+    JOB_ADAM,
+    JOB_MOMENTUM,
+    JOB_NESTEROV,
+    JOB_ADAMW,
+    JOB_AMSGRAD,
+    JOB_ROWWISE_ADAM,
+    JOB_FTRL
+};
 enum job_l2_mode { JOB_L2_EXACT, JOB_L2_TOUCHED };
 enum job_dense { JOB_DENSE_PS }; /* train.dense */
 enum field_type {
@@ -50,7 +61,7 @@ struct job_field {
 struct job_optim {
     int kind; /* enum job_optimizer */
     double rate;
-    double l2;
+    double l2;   /* in the gradient; adamw: decay beside it; ftrl: lambda2 */
     int l2_mode; /* enum job_l2_mode; tables only */
     double beta1, beta2, eps;
 };
@@ -95,6 +106,8 @@ struct job {
         uint64_t epochs;
         uint64_t batch; /* records a push */
         uint64_t seed;
+    double momentum; /* momentum, nesterov */
+    double beta, l1; /* ftrl */
         int consistency;
         uint64_t staleness; /* permits beyond one: 0 = a batch is applied before the next pulls */
         uint64_t slices;    /* bsp only; 0 = number of workers */

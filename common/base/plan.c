@@ -194,6 +194,9 @@ static struct json *optim_json(const struct job_optim *o)
     json_set_f64(j, "beta1", o->beta1);
     json_set_f64(j, "beta2", o->beta2);
     json_set_f64(j, "eps", o->eps);
+    json_set_f64(j, "momentum", o->momentum);
+    json_set_f64(j, "beta", o->beta);
+    json_set_f64(j, "l1", o->l1);
     return j;
 }
 
@@ -308,18 +311,16 @@ static enum status need_optim(const struct json *j, struct job_optim *out, struc
     struct {
         const char *key;
         double *at;
-    } reals[] = {{"rate", &out->rate},
-                 {"l2", &out->l2},
-                 {"beta1", &out->beta1},
-                 {"beta2", &out->beta2},
-                 {"eps", &out->eps}};
+    } reals[] = {{"rate", &out->rate},   {"l2", &out->l2},   {"beta1", &out->beta1},
+                 {"beta2", &out->beta2}, {"eps", &out->eps}, {"momentum", &out->momentum},
+                 {"beta", &out->beta},   {"l1", &out->l1}};
     for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
         enum status st = json_need_f64(o, reals[i].key, reals[i].at, err);
         if (st != ST_OK)
             return errbuf_wrap(err, st, "optim: ");
     }
     uint64_t kind = json_u64(o, "kind", UINT64_MAX), mode = json_u64(o, "l2_mode", UINT64_MAX);
-    if (kind > JOB_ADAM || mode > JOB_L2_TOUCHED)
+    if (kind > JOB_FTRL || mode > JOB_L2_TOUCHED)
         return errbuf_set(err, ST_BAD_DATA, "optim: kind or l2_mode is unknown");
     out->kind = (int)kind;
     out->l2_mode = (int)mode;

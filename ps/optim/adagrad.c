@@ -22,6 +22,7 @@ void optim_adagrad_plain(struct optim *o, float *w, float *state, const float *g
         for (uint64_t s = last + 1; o->replays && s <= missed; s++)
             adagrad_step(o, &w[j], &state[j], 0, steps_scalars(&o->steps, s));
         if (g != NULL)
-            adagrad_step(o, &w[j], &state[j], g[j], steps_scalars(&o->steps, step));
+            adagrad_step(o, &w[j], &state[j], g[j],
+                         optim_damped(o, steps_scalars(&o->steps, step)));
     }
 }

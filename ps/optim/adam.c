@@ -34,7 +34,7 @@ void optim_adam_plain(struct optim *o, float *w, float *state, const float *g, u
         for (uint64_t s = last + 1; o->replays && s <= missed; s++)
             adam_step(o, &x, 0, steps_scalars(&o->steps, s));
         if (g != NULL)
-            adam_step(o, &x, g[j], steps_scalars(&o->steps, step));
+            adam_step(o, &x, g[j], optim_damped(o, steps_scalars(&o->steps, step)));
         w[j] = x.w;
         m[j] = x.m;
         v[j] = x.v;

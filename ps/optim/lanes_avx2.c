@@ -74,6 +74,17 @@ static inline lanes root(lanes a)
     return (lanes){_mm256_sqrt_ps(a.lo), _mm256_sqrt_ps(a.hi)};
 }
 
+/* a > b ? a : b; a < b ? a : b. */
+static inline lanes larger(lanes a, lanes b)
+{
+    return (lanes){_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
+}
+
+static inline lanes smaller(lanes a, lanes b)
+{
+    return (lanes){_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
+}
+
 static inline bool same_bits(lanes a, lanes b)
 {
     const __m256i lo = _mm256_xor_si256(_mm256_castps_si256(a.lo), _mm256_castps_si256(b.lo));

@@ -57,6 +57,17 @@ static inline lanes root(lanes a)
     return _mm512_sqrt_ps(a);
 }
 
+/* a > b ? a : b; a < b ? a : b. */
+static inline lanes larger(lanes a, lanes b)
+{
+    return _mm512_max_ps(a, b);
+}
+
+static inline lanes smaller(lanes a, lanes b)
+{
+    return _mm512_min_ps(a, b);
+}
+
 static inline bool same_bits(lanes a, lanes b)
 {
     return _mm512_cmpneq_epi32_mask(_mm512_castps_si512(a), _mm512_castps_si512(b)) == 0;

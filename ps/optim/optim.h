@@ -7,7 +7,9 @@
  * touches only.
  * Replay is a loop of single steps: replaying a..b then b..c gives the bits of a..c.
  *
- * State per row: sgd 0; adagrad dim; row-wise adagrad 1; adam 2 dim (m then v); stat 0.
+ * State per row, in floats: sgd 0; momentum, nesterov dim (v); adagrad dim (n); row-wise adagrad 1 (n); adam,
+ * adamw 2 dim (m, v); amsgrad 3 dim (m, v, the largest v); row-wise adam dim + 1 (m, v); ftrl 2 dim (z, n);
+ * stat 0. A fresh row's state is zeros.
  * Formulas: reference of the field, PyTorch's forms (eps outside the root). Adam's t is the global step.
  */
 #ifndef PENSTOCK_PS_OPTIM_OPTIM_H
@@ -28,6 +30,9 @@ void optim_free(struct optim *o);
 uint32_t optim_state_floats(const struct plan_table *table);
 /* The schedule as of now; replaces the former. Changes lie only in steps not yet applied. */
 void optim_schedule(struct optim *o, const struct schedule *s);
+/* The rate of the gradients applied from here on is multiplied by factor, in (0, 1]: they are stale. Only the
+ * step that a gradient makes: not what it adds to the state, not replayed steps. FTRL has no such step. */
+void optim_damp(struct optim *o, float factor);
 
 /* Bring w, state from after step `from` to after step `to` with no gradient. No-op when nothing moves. */
 void optim_replay(struct optim *o, float *w, float *state, uint64_t from, uint64_t to);

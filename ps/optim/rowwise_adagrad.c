@@ -23,24 +23,29 @@ static float fold(const float *part)
     return sum[0];
 }
 
-static float with_l2(const struct optim *o, const float *w, const float *g, uint32_t j)
+float optim_row_grad(const struct optim *o, const float *w, const float *g, uint32_t j)
 {
     const float x = g != NULL ? g[j] : 0;
     return o->l2 != 0 ? x + o->l2 * w[j] : x;
 }
 
-static void rowwise_step(const struct optim *o, float *w, float *n, const float *g,
-                         struct scalars s)
+float optim_row_mean2(const struct optim *o, const float *w, const float *g)
 {
     float part[LANES] = {0};
     for (uint32_t j = 0; j < o->dim; j++) {
-        const float x = with_l2(o, w, g, j);
+        const float x = optim_row_grad(o, w, g, j);
         part[j % LANES] += x * x;
     }
-    *n += fold(part) / (float)o->dim;
+    return fold(part) / (float)o->dim;
+}
+
+static void rowwise_step(const struct optim *o, float *w, float *n, const float *g,
+                         struct scalars s)
+{
+    *n += optim_row_mean2(o, w, g);
     const float scale = s.a / (sqrtf(*n) + o->eps);
     for (uint32_t j = 0; j < o->dim; j++)
-        w[j] -= scale * with_l2(o, w, g, j);
+        w[j] -= scale * optim_row_grad(o, w, g, j);
 }
 
 void optim_rowwise_plain(struct optim *o, float *w, float *state, const float *g, uint64_t last,
@@ -50,5 +55,5 @@ void optim_rowwise_plain(struct optim *o, float *w, float *state, const float *g
     for (uint64_t s = last + 1; o->replays && s <= missed; s++)
         rowwise_step(o, w, state, NULL, steps_scalars(&o->steps, s));
     if (g != NULL)
-        rowwise_step(o, w, state, g, steps_scalars(&o->steps, step));
+        rowwise_step(o, w, state, g, optim_damped(o, steps_scalars(&o->steps, step)));
 }

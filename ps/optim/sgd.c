@@ -21,6 +21,6 @@ void optim_sgd_plain(struct optim *o, float *w, float *state, const float *g, ui
         for (uint64_t s = last + 1; o->replays && s <= missed; s++)
             w[j] = sgd_step(o, w[j], 0, steps_scalars(&o->steps, s));
         if (g != NULL)
-            w[j] = sgd_step(o, w[j], g[j], steps_scalars(&o->steps, step));
+            w[j] = sgd_step(o, w[j], g[j], optim_damped(o, steps_scalars(&o->steps, step)));
     }
 }

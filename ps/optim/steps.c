@@ -5,7 +5,7 @@
  * last bit from one CPU to the next.
  *
  * They are kept in an array up to the step where warm-up is over and beta^t has vanished beside 1 (a power of
- * two: 65,536 steps, 512 KB, for beta2 = .999); from there on only the schedule's changes matter, and a run of any length
+ * two: 65,536 steps, 768 KB, for beta2 = .999); from there on only the schedule's changes matter, and a run of any length
  * has one pair of scalars. So the cache does not grow with the length of the training.
  */
 #include "ps/optim/steps.h"
@@ -16,6 +16,7 @@
 #include "common/base/mem.h"
 
 #define VANISHED 0x1p-54 /* 1 - x == 1 in double */
+#define RATE_MIN 1e-20   /* so that an inverse is finite, and what is added up with it */
 
 /* x^n by squaring: the same operations everywhere. */
 static double power(double x, uint64_t n)
@@ -39,10 +40,15 @@ static uint64_t vanishes(double beta)
 struct scalars steps_scalars(const struct steps *t, uint64_t step)
 {
     const double rate = schedule_rate(&t->schedule, t->rate, step);
-    if (!t->adam)
-        return (struct scalars){(float)rate, 0};
-    return (struct scalars){(float)(rate / (1 - power(t->beta1, step))),
-                            (float)(1 / sqrt(1 - power(t->beta2, step)))};
+    switch (t->form) {
+    case STEPS_RATE: break;
+    case STEPS_INVERSE: return (struct scalars){(float)(1 / fmax(rate, RATE_MIN)), 0, 0};
+    case STEPS_ADAM:
+        return (struct scalars){(float)(rate / (1 - power(t->beta1, step))),
+                                (float)(1 / sqrt(1 - power(t->beta2, step))),
+                                (float)(rate * t->decay)};
+    }
+    return (struct scalars){(float)rate, 0, 0};
 }
 
 void steps_schedule(struct steps *t, const struct schedule *s)
@@ -55,16 +61,17 @@ void steps_schedule(struct steps *t, const struct schedule *s)
     for (uint32_t i = 0; i < s->changes; i++)
         rate_max = fmax(rate_max, t->rate * s->change[i].factor);
     t->a_max = (float)rate_max;
-    if (!t->adam)
+    if (t->form != STEPS_ADAM)
         return;
     const uint64_t later = vanishes(fmax(t->beta1, t->beta2));
     t->settled = later > t->settled ? later : t->settled;
     t->a_max = nextafterf((float)(rate_max / (1 - t->beta1)), INFINITY);
 }
 
-void steps_init(struct steps *t, bool adam, double rate, double beta1, double beta2)
+void steps_init(struct steps *t, enum steps_form form, double rate, double beta1, double beta2,
+                double decay)
 {
-    *t = (struct steps){.adam = adam, .rate = rate, .beta1 = beta1, .beta2 = beta2};
+    *t = (struct steps){.form = form, .rate = rate, .beta1 = beta1, .beta2 = beta2, .decay = decay};
     const struct schedule none = {.changes = 0};
     steps_schedule(t, &none);
 }

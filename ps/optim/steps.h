@@ -5,15 +5,19 @@
 #ifndef PENSTOCK_PS_OPTIM_STEPS_H
 #define PENSTOCK_PS_OPTIM_STEPS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/wire/schedule.h"
 
-/* What a step's number decides: a = the rate (Adam: over 1 - beta1^t), b = Adam's 1 / sqrt(1 - beta2^t). */
+enum steps_form { STEPS_RATE, STEPS_ADAM, STEPS_INVERSE };
+
+/* What a step's number decides.   a                        b                       d
+ *   STEPS_RATE                    the rate                 -                       -
+ *   STEPS_ADAM                    rate / (1 - beta1^t)     1 / sqrt(1 - beta2^t)   rate * decay
+ *   STEPS_INVERSE                 1 / rate                 -                       -                */
 struct scalars {
-    float a, b;
+    float a, b, d;
 };
 
 /* Steps that follow each other: step i of the run has at[i * stride]. */
@@ -24,9 +28,9 @@ struct run {
 };
 
 struct steps {
-    bool adam;
-    double rate, beta1, beta2;
-    float a_max; /* no step's a is larger */
+    enum steps_form form;
+    double rate, beta1, beta2, decay;
+    float a_max; /* no step's a is larger; not of STEPS_INVERSE */
     struct schedule schedule;
     /* steps 1..settled have scalars of their own; later ones change with the schedule's changes only */
     uint64_t settled;
@@ -37,8 +41,9 @@ struct steps {
     uint64_t constant_from, constant_to;
 };
 
-/* beta1, beta2: used if adam, else 0. No schedule yet: the rate is the same at every step. */
-void steps_init(struct steps *t, bool adam, double rate, double beta1, double beta2);
+/* beta1, beta2, decay: of STEPS_ADAM. No schedule yet: the rate is the same at every step. */
+void steps_init(struct steps *t, enum steps_form form, double rate, double beta1, double beta2,
+                double decay);
 void steps_release(struct steps *t);
 /* The schedule as of now; replaces the former. */
 void steps_schedule(struct steps *t, const struct schedule *s);

@@ -14,13 +14,15 @@
 #include "common/base/json.h"
 #include "common/base/plan.h"
 
-static const struct job_optim adam = {JOB_ADAM, 1e-3, .05, JOB_L2_EXACT, .9, .999, 1e-8};
-static const struct job_optim sgd = {JOB_SGD, .1, 0, JOB_L2_TOUCHED, 0, 0, 0};
+static const struct job_optim adam = {
+    .kind = JOB_ADAM, .rate = 1e-3, .l2 = .05, .beta1 = .9, .beta2 = .999, .eps = 1e-8};
+static const struct job_optim ftrl = {
+    .kind = JOB_FTRL, .rate = .1, .l2_mode = JOB_L2_TOUCHED, .momentum = .5, .beta = 2, .l1 = 3};
 
 static void add_dense(struct plan *p, const char *name, uint64_t out, uint64_t in)
 {
     uint64_t shape[2] = {out, in};
-    plan_add_tensor(p, PLAN_DENSE, name, in > 1 ? 2 : 1, shape, PLAN_UNIFORM, .5, &sgd);
+    plan_add_tensor(p, PLAN_DENSE, name, in > 1 ? 2 : 1, shape, PLAN_UNIFORM, .5, &ftrl);
 }
 
 /* Calls in the order of a model file, which mixes the kinds. */
@@ -35,7 +37,7 @@ static void make(struct plan *p)
     add_dense(p, "mlp.0.weight", 300, 100);
     add_dense(p, "mlp.0.bias", 300, 1);
     add_dense(p, "small", 1, 1);
-    plan_add_sparse(p, "linear", 1, PLAN_ZERO, 0, &sgd);
+    plan_add_sparse(p, "linear", 1, PLAN_ZERO, 0, &ftrl);
 }
 
 static void test_layout(void **state)
@@ -58,7 +60,7 @@ static void test_layout(void **state)
     assert_int_equal(dense->tensors[2].block_first, 120);
     assert_int_equal(dense->blocks, 121);
     assert_int_equal(dense->dim, DENSE_BLOCK);
-    assert_int_equal(dense->optim.kind, JOB_SGD);
+    assert_int_equal(dense->optim.kind, JOB_FTRL);
     assert_int_equal(p.tables[3].blocks, 4);
     plan_release(&p);
     assert_int_equal(p.tables_used, 0);
@@ -278,7 +280,7 @@ static void test_forged(void **state)
     forged("\"name\": \"mlp.0.bias\"", "\"name\": \"mlp.0.weight\"", "twice");
     forged("\"block_first\": 118", "\"block_first\": 117", "blocks don't fit");
     forged("\"init\": \"normal\"", "\"init\": \"gauss\"", "init");
-    forged("\"kind\": 3", "\"kind\": 4", "optim");
+    forged("\"kind\": 3", "\"kind\": 10", "optim");
     forged("\"rate\": 0.001", "\"rate\": \"x\"", "rate");
     forged("\"rate\": 0.001", "\"rates\": 1", "rate");
     forged("\"tables\": [", "\"tables\": 3, \"x\": [", "tables");
