@@ -107,7 +107,7 @@ SRC_worker   := $(call in,worker, \
     client_order client_pull client_push client_state client_step comm evaluate feeder flight io_thread judge \
     pipeline plan_mode trainer)
 SRC_launch   := $(call in,launch, \
-    args ask cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_train final prepare run watch)
+    args ask cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_train final hosts place prepare run watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.

@@ -17,6 +17,7 @@
 #include "common/base/options.h"
 #include "launch/args.h"
 #include "launch/final.h"
+#include "launch/place.h"
 #include "launch/prepare.h"
 #include "launch/run.h"
 #include "launch/watch.h"
@@ -25,7 +26,7 @@ struct train_call {
     struct args_list sets;
     const char *out, *hostfile;
     const char *servers, *shards, *workers;
-    bool resume, force, json;
+    bool resume, force, json, slurm;
 };
 
 static volatile int interrupted; /* polled by the conversion */
@@ -98,73 +99,19 @@ static enum status same_encoder(const struct prepare *dir, uint64_t now, struct 
                       dir->resumed_cut, dir->cache, now, dir->resumed_encoder);
 }
 
-static enum status start_servers(struct run *r, const struct job *job, const struct prepare *dir,
-                                 struct errbuf *err)
-{
-    char program[1100];
-    enum status st = run_program("penstock-ps", program, sizeof(program), err);
-    for (uint64_t i = 0; st == ST_OK && i < job->cluster.servers; i++) {
-        char index[24], servers[24], name[24];
-        snprintf(index, sizeof(index), "%" PRIu64, i);
-        snprintf(servers, sizeof(servers), "%" PRIu64, job->cluster.servers);
-        snprintf(name, sizeof(name), "ps-%" PRIu64, i);
-        const char *argv[] = {program,    "--dir",      dir->dir,
-                              "--server", index,        "--servers",
-                              servers,    "--lifeline", i == 0 ? "--head" : NULL,
-                              NULL};
-        /* A group of its own: a Ctrl-C in the terminal is ours to answer. */
-        st = run_start(r, name, (char *const *)argv, true, err);
-    }
-    return st;
-}
-
-static enum status start_workers(struct run *r, const struct job *job, const struct prepare *dir,
-                                 const char *hostfile, struct errbuf *err)
-{
-    char program[1100], workers[24];
-    enum status st = run_program("penstock-worker", program, sizeof(program), err);
-    if (st != ST_OK) {
-        return st;
-    }
-    snprintf(workers, sizeof(workers), "%" PRIu64, job->cluster.workers);
-    const char *argv[32];
-    size_t n = 0;
-    argv[n++] = "mpirun";
-    argv[n++] = "--allow-run-as-root";
-    argv[n++] = "--oversubscribe";
-    argv[n++] = "--bind-to";
-    argv[n++] = "none";
-    argv[n++] = "--quiet";
-    argv[n++] = "-x";
-    argv[n++] = "OPENBLAS_NUM_THREADS=1";
-    if (hostfile != NULL) {
-        argv[n++] = "--hostfile";
-        argv[n++] = hostfile;
-    } else {
-        argv[n++] = "--mca"; /* one host: no look around on its network cards */
-        argv[n++] = "btl";
-        argv[n++] = "self,vader";
-    }
-    argv[n++] = "-np";
-    argv[n++] = workers;
-    argv[n++] = program;
-    argv[n++] = "--dir";
-    argv[n++] = dir->dir;
-    argv[n] = NULL;
-    return run_start(r, "workers", (char *const *)argv, true, err);
-}
-
 /* The cluster from its first process to its last. */
-static enum status run_cluster(struct run *r, const struct job *job, const struct prepare *dir,
-                               const char *hostfile, struct watch_end *end, struct errbuf *err)
+static enum status run_cluster(struct run *r, const struct place *place, const struct prepare *dir,
+                               struct watch_end *end, struct errbuf *err)
 {
     enum status st = run_init(r, err);
     if (st != ST_OK) {
         return st;
     }
-    st = start_servers(r, job, dir, err);
+    for (uint64_t i = 0; st == ST_OK && i < place_server_children(place); i++) {
+        st = place_start_server(place, r, i, err);
+    }
     if (st == ST_OK) {
-        st = start_workers(r, job, dir, hostfile, err);
+        st = place_start_workers(place, r, err);
     }
     if (st == ST_OK) {
         st = watch_run(r, dir, end, err);
@@ -197,7 +144,7 @@ static enum status conclude(struct final *f, const struct watch_end *end, bool j
     return st;
 }
 
-static enum status train(const struct job *job, const struct train_call *call,
+static enum status train(const struct job *job, const struct train_call *call, struct place *place,
                          const struct prepare *dir, struct errbuf *err)
 {
     struct convert_result data;
@@ -206,7 +153,10 @@ static enum status train(const struct job *job, const struct train_call *call,
     memset(&data, 0, sizeof(data));
     struct final f = {.job = job, .dir = dir, .data = &data, .run = &run};
     f.started_us = clock_now_us();
-    enum status st = convert(job, dir, &data, err);
+    enum status st = place_check(place, dir, err);
+    if (st == ST_OK) {
+        st = convert(job, dir, &data, err);
+    }
     f.convert_seconds = (double)(clock_now_us() - f.started_us) / 1e6;
     if (st == ST_OK && !call->force) {
         st = same_encoder(dir, data.encoder_hash, err);
@@ -215,7 +165,7 @@ static enum status train(const struct job *job, const struct train_call *call,
         return st;
     }
     uint64_t t = clock_now_us();
-    st = run_cluster(&run, job, dir, call->hostfile, &end, err);
+    st = run_cluster(&run, place, dir, &end, err);
     f.train_seconds = (double)(clock_now_us() - t) / 1e6;
     if (st == ST_OK && end.report == NULL) {
         st = errbuf_set(err, ST_INTERNAL, "the head never spoke; see %s/log", dir->dir);
@@ -236,7 +186,10 @@ static enum status parse(struct train_call *call, int argc, char **argv, struct 
          "parameter-server processes (cluster.servers)"},
         {"--shards", ARGS_TEXT, &call->shards, "N", "shards over all servers (cluster.shards)"},
         {"--workers", ARGS_TEXT, &call->workers, "N", "worker ranks (cluster.workers)"},
-        {"--hostfile", ARGS_TEXT, &call->hostfile, "F", "hosts of the workers, as mpirun reads it"},
+        {"--hostfile", ARGS_TEXT, &call->hostfile, "F",
+         "hosts of servers and workers, as mpirun reads it (HOST slots=N)"},
+        {"--slurm", ARGS_SWITCH, &call->slurm, NULL,
+         "start servers and workers as steps of this allocation (see penstock submit)"},
         {"--out", ARGS_TEXT, &call->out, "DIR", "folder of the run; default ./<job>.run"},
         {"--resume", ARGS_SWITCH, &call->resume, NULL, "go on from the newest complete cut in DIR"},
         {"--force", ARGS_SWITCH, &call->force, NULL,
@@ -246,10 +199,13 @@ static enum status parse(struct train_call *call, int argc, char **argv, struct 
         {"--json", ARGS_SWITCH, &call->json, NULL, "print report.json instead of the table"},
     };
     const struct args_spec spec = {
-        "train JOB.yaml [--servers N] [--shards N] [--workers N] [--hostfile F] [--out DIR] "
-        "[--resume] [--force] [--set key=value]... [--json]",
-        "Trains the job on server and worker processes of this host. Ctrl-C or TERM ends it at a\n"
-        "complete cut; a second one at once. --resume goes on so that each record counts once.",
+        "train JOB.yaml [--servers N] [--shards N] [--workers N] [--hostfile F | --slurm] "
+        "[--out DIR] [--resume] [--force] [--set key=value]... [--json]",
+        "Trains the job on server and worker processes: of this host, of several (--hostfile), or "
+        "as\n"
+        "steps of a Slurm allocation. Ctrl-C or TERM ends it at a complete cut; a second one at "
+        "once.\n"
+        "--resume goes on so that each record counts once.",
         flags,
         sizeof(flags) / sizeof(flags[0]),
         1,
@@ -279,10 +235,15 @@ int cmd_train(int argc, char **argv)
     snprintf(out, sizeof(out), "%s.run", job.name);
     struct prepare_call where = {call.out != NULL ? call.out : out, call.resume, call.force};
     struct prepare dir;
-    st = prepare_open(&where, &job, &dir, &err);
+    struct place place;
+    st = place_init(&place, &job, call.hostfile, call.slurm, &err);
     if (st == ST_OK) {
-        st = train(&job, &call, &dir, &err);
-        prepare_close(&dir);
+        st = prepare_open(&where, &job, &dir, &err);
+        if (st == ST_OK) {
+            st = train(&job, &call, &place, &dir, &err);
+            prepare_close(&dir);
+        }
+        place_release(&place);
     }
     job_release(&job);
     return args_fail("train", st, &err);

@@ -20,6 +20,7 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/base/rng.h"
+#include "common/net/listen_address.h"
 #include "common/net/run_dir.h"
 #include "launch/run.h"
 #include "ps/snapshot/manifest.h"
@@ -36,6 +37,9 @@ enum status prepare_job(const char *path, char *const *sets, size_t sets_used, s
         return st;
     }
     st = job_check(out, err);
+    if (st == ST_OK) {
+        st = listen_address_check(out->cluster.bind, err);
+    }
     if (st != ST_OK) {
         job_release(out);
         return st;
@@ -124,9 +128,9 @@ static void remove_folder(const char *dir, const char *name)
 
 static void begin_again(const char *dir)
 {
-    static const char *const folders[] = {"cuts", "data", "run", "log"};
-    static const char *const files[] = {"job",  "resolved.yaml", "plan.json",
-                                        "head", "report.json",   "run.json"};
+    static const char *const folders[] = {"cuts", "data", "run", "log", "tensorboard"};
+    static const char *const files[] = {"job",         "resolved.yaml", "plan.json",    "head",
+                                        "report.json", "run.json",      "servers.conf", "metrics"};
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
         remove_folder(dir, folders[i]);
     }

@@ -190,6 +190,10 @@ static void capture_child(int out_fd, char *const *argv)
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(out_fd, STDOUT_FILENO);
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC); /* ssh and srun would read ours */
+    if (nothing >= 0) {
+        dup2(nothing, STDIN_FILENO);
+    }
     execvp(argv[0], argv);
     dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
     _exit(127);

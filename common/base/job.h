@@ -132,7 +132,9 @@ struct job {
         uint64_t table_bytes; /* budget of one shard's tables; 4G */
         uint64_t beat, hold, dead, write, recover, orphan,
             resend; /* deadlines, us: ps/train/README.md, "Deadlines" */
-        char *bind; /* address that servers listen on; 127.0.0.1 */
+        char *bind;    /* where servers listen, common/net/listen_address.h; 127.0.0.1 */
+        char *agent;   /* "ssh -o BatchMode=yes": how another host is reached */
+        char *metrics; /* "[HOST:]PORT" of the front's /metrics; "": nowhere */
     } cluster;
 };
 

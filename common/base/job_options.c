@@ -179,6 +179,10 @@ static const struct option rows[] = {
      "unacknowledged messages are sent again after this, doubling to ten times as long"},
     {"cluster.bind", OPT_TEXT, AT(cluster.bind), 0, 0, "127.0.0.1", NULL, NULL, F,
      "where servers listen: an address of this host, an interface, or a network (10.0.0.0/24)"},
+    {"cluster.agent", OPT_TEXT, AT(cluster.agent), 0, 0, "ssh -o BatchMode=yes", NULL, NULL, F,
+     "how hosts of --hostfile are reached: called as AGENT HOST COMMAND"},
+    {"cluster.metrics", OPT_TEXT, AT(cluster.metrics), 0, 0, "", NULL, NULL, F,
+     "where the front serves /metrics: [HOST:]PORT, by default on loopback; empty: nowhere"},
 };
 
 const struct option_table job_options = {rows, COUNT(rows)};

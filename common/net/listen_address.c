@@ -6,6 +6,7 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,14 +87,23 @@ enum status listen_address_check(const char *bind, struct errbuf *err)
     return parse(bind, &w, err);
 }
 
-bool listen_address_loopback(const char *bind)
+enum status listen_address_check_hosts(const char *bind, struct errbuf *err)
 {
     struct wanted w;
-    struct errbuf ignored = ERRBUF_INIT;
-    if (parse(bind, &w, &ignored) != ST_OK) {
-        return false;
+    enum status st = parse(bind, &w, err);
+    if (st != ST_OK) {
+        return st;
     }
-    return w.form == FORM_INTERFACE ? strcmp(bind, "lo") == 0 : w.address >> 24 == 127;
+    bool loopback = w.form == FORM_INTERFACE ? strcmp(bind, "lo") == 0 : w.address >> 24 == 127;
+    if (loopback || w.form == FORM_ADDRESS) {
+        return errbuf_set(
+            err, ST_USAGE,
+            "cluster.bind: %s %s; a run on several hosts needs a network in which each "
+            "has an address (--set cluster.bind=10.77.0.0/24) or an interface "
+            "(--set cluster.bind=eth0)",
+            bind, loopback ? "is reached from its own host only" : "is the address of one host");
+    }
+    return ST_OK;
 }
 
 static bool fits(const struct wanted *w, const char *bind, const struct ifaddrs *i, uint32_t ip)

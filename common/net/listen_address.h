@@ -13,15 +13,14 @@
 #ifndef PENSTOCK_COMMON_NET_LISTEN_ADDRESS_H
 #define PENSTOCK_COMMON_NET_LISTEN_ADDRESS_H
 
-#include <stdbool.h>
-
 #include "common/base/errbuf.h"
 #include "common/wire/msg.h"
 
 /* The form alone, so that a front can refuse it before anything starts. ST_USAGE names cluster.bind. */
 MUST_CHECK enum status listen_address_check(const char *bind, struct errbuf *err);
-/* Whether only processes of the same host can reach it: 127.0.0.0/8 or "lo". */
-bool listen_address_loopback(const char *bind);
+/* Whether it can serve a run on several hosts: neither loopback nor the address of one host. ST_USAGE says
+ * what to write instead. */
+MUST_CHECK enum status listen_address_check_hosts(const char *bind, struct errbuf *err);
 /* What endpoint_bind takes, the port left to the system: "tcp://10.77.0.1:*". ST_USAGE: the form, or this
  * host has no such address; then the text lists what it has. */
 MUST_CHECK enum status listen_address(const char *bind, char out[ADDRESS_MAX], struct errbuf *err);

@@ -35,11 +35,12 @@ static void forms(void **state)
         assert_int_equal(listen_address_check(bad[i], &err), ST_USAGE);
         assert_non_null(strstr(err.text, "cluster.bind"));
     }
-    assert_true(listen_address_loopback("127.0.0.1"));
-    assert_true(listen_address_loopback("127.3.0.0/16"));
-    assert_true(listen_address_loopback("lo"));
-    assert_false(listen_address_loopback("10.77.0.0/24"));
-    assert_false(listen_address_loopback("eth0"));
+    static const char *const one_host[] = {"127.0.0.1", "127.3.0.0/16", "lo", "10.77.0.1"};
+    for (size_t i = 0; i < sizeof(one_host) / sizeof(one_host[0]); i++) {
+        assert_int_equal(listen_address_check_hosts(one_host[i], &err), ST_USAGE);
+    }
+    assert_int_equal(listen_address_check_hosts("10.77.0.0/24", &err), ST_OK);
+    assert_int_equal(listen_address_check_hosts("eth0", &err), ST_OK);
 }
 
 static void of_this_host(void **state)
