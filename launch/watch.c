@@ -168,16 +168,16 @@ static enum status say_bad_end(struct watch *w, const struct run_child *bad, str
     char who[128];
     run_child_text(bad, who, sizeof(who));
     uint64_t cut = json_u64(w->end->report, "cut.version", 0);
-    char resume[96];
-    if (cut > 0) {
-        snprintf(resume, sizeof(resume),
-                 "the last complete cut is %" PRIu64 "; --resume goes on from it", cut);
-    } else {
-        snprintf(resume, sizeof(resume), "no cut was complete yet");
-    }
     const char *why = json_str(w->end->report, "text", "");
+    char resume[96] = "";
+    if (cut > 0 && strstr(why, "--resume") == NULL) {
+        snprintf(resume, sizeof(resume),
+                 "; the last complete cut is %" PRIu64 ", --resume goes on from it", cut);
+    } else if (cut == 0) {
+        snprintf(resume, sizeof(resume), "; no cut was complete yet");
+    }
     bool data = json_u64(w->end->report, "code", 0) == 3;
-    return errbuf_set(err, data ? ST_BAD_DATA : ST_INTERNAL, "%s%s%s; %s; see %s/log", who,
+    return errbuf_set(err, data ? ST_BAD_DATA : ST_INTERNAL, "%s%s%s%s; see %s/log", who,
                       why[0] != '\0' ? ": " : "", why, resume, w->dir->dir);
 }
 
