@@ -35,7 +35,7 @@ static enum status print_ended(const char *dir, struct errbuf *err)
     struct manifest m;
     enum status st = manifest_newest(dir, &m, NULL, err);
     if (st != ST_OK) {
-        return errbuf_wrap(err, st, "no head answers, and");
+        return errbuf_wrap(err, st, "no head answers, and ");
     }
     char *path = file_join(dir, "report.json");
     printf("not running; last complete cut %" PRIu64 ", best %" PRIu64 ", epoch %" PRIu64

@@ -366,6 +366,21 @@ static enum status read_libsvm(struct inspect *in, struct errbuf *err)
     return st == ST_END ? ST_OK : st;
 }
 
+/* Half of the lines, or none, are no guess: a binary file, a text with a title. */
+static enum status believable(const struct inspect *in, struct errbuf *err)
+{
+    if (in->rows == 0)
+        return errbuf_set(err, ST_BAD_DATA,
+                          "%s: no two lines look alike: not a log that penstock reads", in->path);
+    if (in->bad > in->rows)
+        return errbuf_set(err, ST_BAD_DATA,
+                          "%s: %llu of %llu lines don't have the %zu columns of its first line (a "
+                          "binary file? a title?): not a log that penstock reads",
+                          in->path, (unsigned long long)in->bad,
+                          (unsigned long long)(in->bad + in->rows), in->columns_used);
+    return ST_OK;
+}
+
 enum status inspect_file(const char *path, struct inspect *out, struct errbuf *err)
 {
     struct inspect in;
@@ -381,9 +396,8 @@ enum status inspect_file(const char *path, struct inspect *out, struct errbuf *e
         if (st == ST_OK)
             st = read_sample(&in, err);
     }
-    if (st == ST_OK && in.rows == 0)
-        st = errbuf_set(err, ST_BAD_DATA,
-                        "%s: no two lines look alike: not a log that penstock reads", path);
+    if (st == ST_OK)
+        st = believable(&in, err);
     if (st != ST_OK) {
         inspect_release(&in);
         return st;

@@ -40,6 +40,25 @@ finish() {
     exit $?
 }
 
+# refuses NAME CODE TEXT command...: the command ends with CODE within a minute and says TEXT (an extended regular
+# expression, of one line). What it said goes into $WORK/refused.tsv, a line each, for the table of bad_input.sh.
+refuses() {
+    refuse_name=$1 refuse_code=$2 refuse_text=$3
+    shift 3
+    timeout 60 "$@" >"$WORK/refused.log" 2>&1
+    refuse_got=$?
+    refuse_line=$(grep -aiE -m 1 -- "$refuse_text" "$WORK/refused.log" | sed "s|$WORK/||g")
+    if [ $refuse_got -eq "$refuse_code" ] && [ -n "$refuse_line" ]; then
+        passed=$((passed + 1))
+        say "ok      $refuse_name: $(echo "$refuse_line" | cut -c 1-150)"
+        printf '%s\t%s\t%s\n' "$refuse_name" "$refuse_code" "$refuse_line" >>"$WORK/refused.tsv"
+    else
+        failed=$((failed + 1))
+        say "FAILED  $refuse_name: code $refuse_got (wanted $refuse_code), wanted \"$refuse_text\"; it said:"
+        tail -n 5 "$WORK/refused.log"
+    fi
+}
+
 # json FILE KEY: the first "KEY": value in a report, without quotes.
 json() { sed -n "s/^ *\"$2\": *\"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p" "$1" | head -n 1; }
 

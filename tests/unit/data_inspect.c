@@ -141,6 +141,9 @@ static void nothing_to_guess(void **state)
     assert_int_equal(inspect_file(case_text("blank.csv", "\n\n"), &other, &err), ST_BAD_DATA);
     assert_int_equal(inspect_file(case_write("bin", "\0\1\2\3", 4), &other, &err), ST_BAD_DATA);
     assert_int_not_equal(inspect_file(case_path("absent"), &other, &err), ST_OK);
+    const char *title = case_text("title.csv", "Sales of May\na,b\n1,2\n3,4\n5,6\n");
+    assert_int_equal(inspect_file(title, &other, &err), ST_BAD_DATA);
+    assert_non_null(strstr(err.text, "4 of 4 lines don't have the 1 columns"));
 }
 
 /* Names that are no UTF-8 or are doubled are columns by number; nothing of a log moves a terminal's cursor. */
