@@ -80,6 +80,7 @@ struct sim_world *sim_history_resume(uint64_t seed, bool check_all)
 {
     struct sim_conf conf = sim_conf_lossy(seed);
     conf.check_all |= check_all;
+    conf.commit_lost = seed % 4 == 0 ? 0.05 : 0;
     return lives(seed, conf);
 }
 

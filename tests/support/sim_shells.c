@@ -80,6 +80,13 @@ static void commit(struct sim_world *w, const struct manifest *m)
     }
     sim_line(w, "head: cut %llu is committed", (unsigned long long)m->k);
     sim_check_committed(w, m->k);
+    if (fence_prune(&w->head.fence, w->conf.keep, &err) != ST_OK)
+        sim_fail(w, "prune", "%s", err.text);
+    if (sim_chance(w, w->conf.commit_lost)) {
+        ev->status = ST_FENCED;
+        w->victim = SIM_HEAD;
+        sim_line(w, "head: but it can't be synced");
+    }
 }
 
 static void head_do(struct sim_world *w, const struct head_action *a, size_t n)
@@ -235,6 +242,7 @@ static void shard_do(struct sim_world *w, uint32_t s, const struct shard_action 
             break;
         case SHARD_EXIT:
             sh->ended = true;
+            sh->code = a[i].code;
             sim_line(w, "shard %u ends, code %d: %s", s, a[i].code, a[i].text);
             break;
         }
@@ -290,10 +298,17 @@ void sim_shard_event(struct sim_world *w, uint32_t s, struct sim_event *ev, stru
         sim_after(w, w->job.cluster.beat, SIM_TICK, SIM_SHARD + s);
         break;
     }
+    struct schedule schedule = sh->schedule;
+    bool order = m != NULL && m->kind == MSG_ORDER;
+    uint64_t order_e = order ? m->e : 0, order_n = order ? m->u.order.n : 0;
+    if (order)
+        schedule = m->u.order.schedule;
     shard_view(sh->core, &before);
     shard_step(sh->core, &e, &a, &n);
     shard_view(sh->core, &after);
     sim_check_obeyed(w, SIM_SHARD + s, after.e, after.n);
+    if (order && order_e == after.e && order_n == after.n)
+        sh->schedule = schedule;
     shard_do(w, s, a, n);
     shard_check(sh->core);
     if (push != NULL)

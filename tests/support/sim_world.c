@@ -57,6 +57,7 @@ struct sim_conf sim_conf_quiet(uint64_t seed)
                              .hold_us = 100000,
                              .write_us = 300000,
                              .full_every = 4,
+                             .keep = 3,
                              .undo_bytes_max = 1 << 20,
                              .handle_bytes_max = 1 << 16,
                              .check_all = true};
@@ -90,6 +91,9 @@ struct sim_conf sim_conf_lossy(uint64_t seed)
     if (rng_below(&r, 3) == 0)
         c.handle_bytes_max = 400 + rng_below(&r, 1500);
     c.check_all = rng_below(&r, 3) == 0;
+    c.keep = 1 + (uint32_t)rng_below(&r, 3);
+    if (c.has_valid && rng_below(&r, 3) == 0)
+        c.plateau_factor = 0.5;
     c.disk_slow = rng_below(&r, 3) == 0 ? 0.15 : 0;
     c.pause = rng_below(&r, 3) == 0 ? 0.001 : 0;
     return c;

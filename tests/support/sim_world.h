@@ -47,7 +47,9 @@ struct sim_conf {
     /* -- cuts -- */
     uint64_t cut_every_us, hold_us, write_us, full_every;
     double disk_fail, commit_fail;
-    double disk_slow; /* a file, a manifest or a base takes up to twice write_us */
+    double commit_lost; /* the manifest is there, but can't be synced: the head ends at once */
+    uint32_t keep;      /* manifests that pruning leaves */
+    double disk_slow;   /* a file, a manifest or a base takes up to twice write_us */
     uint64_t undo_bytes_max, handle_bytes_max;
     double pause; /* before an event: its receiver stands still for up to 400 ms */
     /* -- ends, 0 = never -- */
@@ -131,6 +133,8 @@ struct sim_shard {
     bool slicing, ended;
     struct sim_history history;
     uint64_t pulls;
+    int code;
+    struct schedule schedule; /* of the last order obeyed */
     /* -- as loaded by its last RECOVER -- */
     bool loaded;
     uint64_t base_k, base_hash[PLAN_TABLES_MAX], base_rows[PLAN_TABLES_MAX];
