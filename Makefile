@@ -79,7 +79,7 @@ MAINS := ps/train/ps_main.c worker/worker_main.c launch/penstock.c
 in = $(patsubst %,$(1)/%.c,$(2))
 
 SRC_base     := $(call in,common/base, \
-    bytes clock errbuf file hash job job_check job_options json log mem option options plan progress queue rng \
+    bytes clock crc32c errbuf file hash job job_check job_options json log mem option options plan progress queue rng \
     stats status stream thread utf8 yaml)
 SRC_math     := $(call in,common/math,gemm gemm_avx512 vec vec_avx2 vec_avx512 vec_plain)
 SRC_nn       := $(call in,common/nn, \
@@ -87,8 +87,9 @@ SRC_nn       := $(call in,common/nn, \
     op_bce op_concat op_cross op_embed op_fm op_layer_norm op_linear)
 SRC_feature  := $(call in,common/feature,encode fit keyset number schema)
 SRC_data     := $(call in,common/data, \
-    batch cache cache_writer convert dataset inspect inspect_text intake lines popularity quarantine \
-    reader_libsvm reader_text shop shop_write sources split)
+    batch cache cache_writer columns convert dataset deal duckdb inspect inspect_text intake joins lines popularity \
+    quarantine reader_json reader_libsvm reader_pairs reader_query reader_text reader_tfrecord records shop \
+    shop_write sources split windows)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule)
 SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link listen_address listen_clock outbox routes run_dir wake)
 SRC_metrics  := $(call in,common/metrics,auc logloss)

@@ -28,7 +28,7 @@
 #include "common/base/mem.h"
 #include "common/base/utf8.h"
 
-enum { JOB_BYTES_MAX = 1 << 20, FIELDS_MAX = 4096 };
+enum { JOB_BYTES_MAX = 1 << 20, FIELDS_MAX = 4096, JOINS_MAX = 16 };
 
 struct parse {
     const char *name; /* borrowed: of the text, for errors */
@@ -156,6 +156,83 @@ static void imply_libsvm(struct job *job)
     name_field(features, 1, false);
 }
 
+static void imply(struct job *job, const char *name, enum field_type type, enum field_norm norm)
+{
+    struct job_field *f = add_field(job);
+    f->name = mem_strdup(name);
+    f->type = type;
+    f->norm = norm;
+    name_field(f, 0, true);
+}
+
+/* The display advertising challenge: a label, 13 counts and 26 categories, each hashed to 8 hex digits. */
+static void imply_criteo(struct job *job)
+{
+    char name[8];
+    job->data.fields = mem_array(40, sizeof *job->data.fields);
+    imply(job, "label", FIELD_LABEL, NORM_NONE);
+    for (int i = 1; i <= 13; i++) {
+        snprintf(name, sizeof name, "I%d", i);
+        imply(job, name, FIELD_FLOAT, NORM_LOG);
+    }
+    for (int i = 1; i <= 26; i++) {
+        snprintf(name, sizeof name, "C%d", i);
+        imply(job, name, FIELD_ID, NORM_NONE);
+    }
+}
+
+static enum status load_join(const struct parse *p, const struct yaml_node *node, size_t position,
+                             struct job_join *j, struct errbuf *err)
+{
+    bool seen[16] = {false};
+    assert(job_join_options.rows_used <= sizeof seen);
+    enum status st = options_load(&job_join_options, node, p->name, NULL, j, seen, err);
+    if (st != ST_OK)
+        return st;
+    for (size_t i = 0; i < job_join_options.rows_used; i++)
+        if (job_join_options.rows[i].def == NULL && !seen[i])
+            return errbuf_set(err, ST_USAGE, "%s:%u:%u: data.join[%zu].%s is required", p->name,
+                              node->line, node->column, position, job_join_options.rows[i].path);
+    if (*j->on == '\0' || *j->file == '\0')
+        return errbuf_set(err, ST_USAGE, "%s:%u:%u: data.join[%zu].%s is empty", p->name,
+                          node->line, node->column, position, *j->on == '\0' ? "on" : "file");
+    if (*j->key == '\0')
+        replace(&j->key, mem_strdup(j->on));
+    if (strcmp(j->delimiter, "\\t") == 0)
+        replace(&j->delimiter, mem_strdup("\t"));
+    if (*j->delimiter == '\0')
+        replace(&j->delimiter,
+                mem_strdup(p->job->data.format == JOB_RECBOLE     ? "\t"
+                           : p->job->data.format == JOB_DELIMITED ? p->job->data.delimiter
+                                                                  : ","));
+    return ST_OK;
+}
+
+static enum status load_joins(const struct parse *p, struct errbuf *err)
+{
+    struct job *job = p->job;
+    const struct yaml_node *key = find_key(p->root, "data.join");
+    const struct yaml_node *list = yaml_get(yaml_get(p->root, "data"), "join");
+    if (list == NULL)
+        return ST_OK;
+    if (job->data.format == JOB_LIBSVM)
+        return errbuf_set(err, ST_USAGE,
+                          "%s:%u:%u: data.join: libsvm has no ids to join by; leave it out",
+                          p->name, key->line, key->column);
+    if (list->kind != YAML_LIST || list->items_used > JOINS_MAX)
+        return errbuf_set(err, ST_USAGE, "%s:%u:%u: data.join: must be a list of at most %d maps",
+                          p->name, list->line, list->column, JOINS_MAX);
+    job->data.join = mem_array(list->items_used + 1, sizeof *job->data.join);
+    for (size_t i = 0; i < list->items_used; i++) {
+        struct job_join *j = &job->data.join[job->data.joins_used++];
+        options_defaults(&job_join_options, j);
+        enum status st = load_join(p, list->items[i], i, j, err);
+        if (st != ST_OK)
+            return st;
+    }
+    return ST_OK;
+}
+
 static enum status load_fields(const struct parse *p, struct errbuf *err)
 {
     struct job *job = p->job;
@@ -169,6 +246,8 @@ static enum status load_fields(const struct parse *p, struct errbuf *err)
         imply_libsvm(job);
         return ST_OK;
     }
+    if (list == NULL && job->data.format == JOB_CRITEO)
+        imply_criteo(job);
     if (list == NULL)
         return ST_OK;
     if (list->kind != YAML_LIST)
@@ -198,7 +277,7 @@ static bool is_folder(const char *path)
 
 static void make_absolute(char **path, const char *base)
 {
-    if (**path != '\0')
+    if (**path != '\0' && strcmp(*path, "-") != 0) /* standard input */
         replace(path, file_join(base, *path));
 }
 
@@ -232,6 +311,10 @@ static void resolve_paths(const struct parse *p)
     for (size_t i = 0; i < 3; i++)
         for (size_t j = 0; j < lists[i]->used; j++)
             make_absolute(&lists[i]->item[j], base);
+    for (size_t i = 0; i < job->data.joins_used; i++)
+        make_absolute(&job->data.join[i].file, base);
+    if (strchr(job->data.duckdb, '/') != NULL) /* a bare name is looked up by the system */
+        make_absolute(&job->data.duckdb, p->dir);
     /* Where the logs lie nobody may be allowed to write, so the cache is not put under data.root. */
     make_absolute(&job->data.cache, p->dir);
 }
@@ -260,7 +343,7 @@ static enum status parse_tree(const struct parse *p, char *const *sets, size_t s
     struct job *job = p->job;
     options_defaults(&job_options, job);
     enum status st =
-        options_load(&job_options, p->root, p->name, "data.fields", job, p->in_file, err);
+        options_load(&job_options, p->root, p->name, "data.fields|data.join", job, p->in_file, err);
     if (st == ST_OK)
         st = check_applies(p, p->in_file, true, err);
     for (size_t i = 0; i < sets_used && st == ST_OK; i++)
@@ -276,6 +359,8 @@ static enum status parse_tree(const struct parse *p, char *const *sets, size_t s
     if (strcmp(job->data.delimiter, "\\t") == 0)
         replace(&job->data.delimiter, mem_strdup("\t"));
     st = load_fields(p, err);
+    if (st == ST_OK)
+        st = load_joins(p, err);
     if (st != ST_OK)
         return st;
     resolve_paths(p);
@@ -335,6 +420,9 @@ void job_release(struct job *job)
     for (size_t i = 0; i < job->data.fields_used; i++)
         options_release(&job_field_options, &job->data.fields[i]);
     free(job->data.fields);
+    for (size_t i = 0; i < job->data.joins_used; i++)
+        options_release(&job_join_options, &job->data.join[i]);
+    free(job->data.join);
     options_release(&job_options, job);
     free(job->path);
     memset(job, 0, sizeof *job);
@@ -360,6 +448,19 @@ static void dump_fields(const struct job *job, struct buffer *out)
     }
 }
 
+static void dump_joins(const struct job *job, struct buffer *out)
+{
+    for (size_t i = 0; i < job->data.joins_used; i++) {
+        buffer_printf(out, "%s", i == 0 ? "  join:\n" : "");
+        for (size_t r = 0; r < job_join_options.rows_used; r++) {
+            const struct option *row = &job_join_options.rows[r];
+            buffer_printf(out, "    %s %s: ", r == 0 ? "-" : " ", row->path);
+            options_value_text(row, &job->data.join[i], out);
+            buffer_printf(out, "\n");
+        }
+    }
+}
+
 void job_dump(const struct job *job, struct buffer *out)
 {
     size_t n = 1; /* name, then data.* */
@@ -368,6 +469,7 @@ void job_dump(const struct job *job, struct buffer *out)
     struct option_table data = {job_options.rows, n};
     struct option_table rest = {job_options.rows + n, job_options.rows_used - n};
     options_dump(&data, job, 0, out);
+    dump_joins(job, out);
     dump_fields(job, out);
     options_dump(&rest, job, 0, out);
 }
@@ -378,6 +480,16 @@ static void put_field(const struct job *job, size_t i, struct buffer *out)
         const struct option *row = &job_field_options.rows[r];
         buffer_printf(out, "%s%s: ", r == 0 ? "" : ", ", row->path);
         options_value_text(row, &job->data.fields[i], out);
+    }
+}
+
+/* The side files are data, as the logs are: they may move, what is taken of them may not change. */
+static void put_join(const struct job *job, size_t i, struct buffer *out)
+{
+    for (size_t r = 1; r < job_join_options.rows_used; r++) {
+        const struct option *row = &job_join_options.rows[r];
+        buffer_printf(out, "%s%s: ", r == 1 ? "" : ", ", row->path);
+        options_value_text(row, &job->data.join[i], out);
     }
 }
 
@@ -394,6 +506,10 @@ uint64_t job_config_hash(const struct job *job)
     }
     for (size_t i = 0; i < job->data.fields_used; i++) {
         put_field(job, i, &text);
+        buffer_printf(&text, "\n");
+    }
+    for (size_t i = 0; i < job->data.joins_used; i++) {
+        put_join(job, i, &text);
         buffer_printf(&text, "\n");
     }
     uint64_t h = hash_bytes(text.data, text.used, 0);
@@ -426,7 +542,20 @@ const char *job_resume_conflict(const struct job *was, const struct job *now, st
         if (differ(&a, &b, row->path, err))
             key = row->path;
     }
-    size_t na = was->data.fields_used, nb = now->data.fields_used;
+    size_t na = was->data.joins_used, nb = now->data.joins_used;
+    for (size_t i = 0; (i < na || i < nb) && key == NULL; i++) {
+        char place[40];
+        snprintf(place, sizeof place, "data.join[%zu]", i);
+        if (i < na)
+            put_join(was, i, &a);
+        if (i < nb)
+            put_join(now, i, &b);
+        buffer_printf(i < na ? &b : &a, (i < na && i < nb) ? "" : "absent");
+        if (differ(&a, &b, place, err))
+            key = "data.join";
+    }
+    na = was->data.fields_used;
+    nb = now->data.fields_used;
     for (size_t i = 0; (i < na || i < nb) && key == NULL; i++) {
         char place[40];
         snprintf(place, sizeof place, "data.fields[%zu]", i);
@@ -449,6 +578,10 @@ void job_help(const char *word, FILE *out)
     if (word == NULL || options_help(&job_field_options, word, NULL) > 0) {
         fprintf(out, "  each item of data.fields:\n");
         shown += options_help(&job_field_options, word, out);
+    }
+    if (word == NULL || options_help(&job_join_options, word, NULL) > 0) {
+        fprintf(out, "  each item of data.join:\n");
+        shown += options_help(&job_join_options, word, out);
     }
     if (shown == 0)
         fprintf(out, "  no option mentions %s; the nearest key is %s\n", word,

@@ -15,10 +15,27 @@
 #include "common/base/errbuf.h"
 #include "common/base/options.h"
 
-enum job_format { JOB_DELIMITED, JOB_LIBSVM };                       /* data.format */
-enum job_split { JOB_SPLIT_FILES, JOB_SPLIT_RATIO, JOB_SPLIT_TIME }; /* data.split.by */
-enum job_family { JOB_LR, JOB_FM, JOB_MLP, JOB_DCNV2 };              /* model.family */
-enum job_consistency { JOB_ASYNC };                                  /* train.consistency */
+enum job_format { /* data.format */
+                  JOB_DELIMITED,
+                  JOB_LIBSVM,
+                  JOB_CRITEO,  /* delimited, its fields known */
+                  JOB_RECBOLE, /* delimited, the header says name:type */
+                  JOB_LIBFFM,  /* from here on a record's cells have names, not places */
+                  JOB_SLOTS,
+                  JOB_JSON,
+                  JOB_TFRECORD,
+                  JOB_PARQUET,
+                  JOB_QUERY
+};
+enum job_split { /* data.split.by */
+                 JOB_SPLIT_FILES,
+                 JOB_SPLIT_RATIO,
+                 JOB_SPLIT_TIME,
+                 JOB_SPLIT_FOLD,
+                 JOB_SPLIT_WINDOW
+};
+enum job_family { JOB_LR, JOB_FM, JOB_MLP, JOB_DCNV2 }; /* model.family */
+enum job_consistency { JOB_ASYNC };                     /* train.consistency */
 enum job_optimizer {
     JOB_SGD,
     JOB_ADAGRAD,
@@ -44,6 +61,16 @@ enum field_type {
     FIELD_SKIP   /* a column that is not used */
 };
 enum field_norm { NORM_NONE, NORM_LOG, NORM_STANDARD, NORM_MINMAX };
+
+/* One entry of data.join: a side file with a line an id, whose columns stand beside those of the log. */
+struct job_join {
+    char *file;           /* absolute after loading */
+    char *on;             /* column of the log that holds the id */
+    char *key;            /* column of the side file that holds it; default: on */
+    struct texts fields;  /* its columns to be taken; empty: all but key */
+    char *delimiter;      /* default: that of data.delimiter; of format recbole a tab, else "," */
+    struct texts columns; /* names, for a file without a header */
+};
 
 /* One entry of data.fields. With format libsvm the schema is implied: label + one bag "features". */
 struct job_field {
@@ -85,7 +112,14 @@ struct job {
             int by;             /* files, ratio, time */
             double valid, test; /* parts, for ratio and time */
             uint64_t seed;
+            uint64_t folds, fold; /* fold: users whose hash modulo folds is fold are test */
+            uint64_t window;      /* window: width, us */
         } split;
+        char *query;           /* query: SQL, {file} stands for each file of train, valid, test */
+        char *duckdb;          /* query, parquet: the library; "" = found by its name */
+        bool slot_last;        /* slots: value:slot instead of slot:value */
+        struct job_join *join; /* owned */
+        size_t joins_used;
         struct job_field *fields; /* owned */
         size_t fields_used;
     } data;
@@ -106,8 +140,8 @@ struct job {
         uint64_t epochs;
         uint64_t batch; /* records a push */
         uint64_t seed;
-    double momentum; /* momentum, nesterov */
-    double beta, l1; /* ftrl */
+        double momentum; /* momentum, nesterov */
+        double beta, l1; /* ftrl */
         int consistency;
         uint64_t staleness; /* permits beyond one: 0 = a batch is applied before the next pulls */
         uint64_t slices;    /* bsp only; 0 = number of workers */
@@ -131,7 +165,7 @@ struct job {
         uint64_t full_every;  /* cuts between full ones; 8 */
         uint64_t table_bytes; /* budget of one shard's tables; 4G */
         uint64_t beat, hold, dead, write, recover, orphan,
-            resend; /* deadlines, us: ps/train/README.md, "Deadlines" */
+            resend;    /* deadlines, us: ps/train/README.md, "Deadlines" */
         char *bind;    /* where servers listen, common/net/listen_address.h; 127.0.0.1 */
         char *agent;   /* "ssh -o BatchMode=yes": how another host is reached */
         char *metrics; /* "[HOST:]PORT" of the front's /metrics; "": nowhere */
@@ -141,6 +175,7 @@ struct job {
 /* The one table, and that of data.fields' items. */
 extern const struct option_table job_options;
 extern const struct option_table job_field_options;
+extern const struct option_table job_join_options;
 
 /* Read a job file and hold it against the table; sets: "key=value" assignments, applied after the file.
  * Keys of the file must apply under the file's own choices, those of sets under the final ones; what no

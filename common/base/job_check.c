@@ -77,6 +77,21 @@ static enum status check_split(const struct job *job, struct errbuf *err)
     double valid = job->data.split.valid, test = job->data.split.test;
     if (job->data.split.by == JOB_SPLIT_FILES)
         return ST_OK;
+    if (job->data.split.by == JOB_SPLIT_WINDOW)
+        return count_type(job, FIELD_TIME) > 0
+                   ? ST_OK
+                   : errbuf_set(err, ST_USAGE, "data.split.by: window needs a field of type time");
+    if (job->data.split.by == JOB_SPLIT_FOLD) {
+        if (count_type(job, FIELD_USER) == 0)
+            return errbuf_set(err, ST_USAGE, "data.split.by: fold needs a field of type user");
+        if (job->data.split.fold >= job->data.split.folds)
+            return errbuf_set(err, ST_USAGE,
+                              "data.split.fold: %" PRIu64 " of %" PRIu64
+                              " folds (they count from 0)",
+                              job->data.split.fold, job->data.split.folds);
+        enum status st = check_part(&job->data.test, 1, "test", err);
+        return st != ST_OK ? st : check_part(&job->data.valid, valid, "valid", err);
+    }
     if (!(valid + test < 1))
         return errbuf_set(err, ST_USAGE, "data.split: valid %g and test %g leave nothing to train",
                           valid, test);
@@ -88,7 +103,8 @@ static enum status check_split(const struct job *job, struct errbuf *err)
 
 static enum status check_data(const struct job *job, struct errbuf *err)
 {
-    if (job->data.train.used == 0)
+    bool whole = job->data.format == JOB_QUERY && strstr(job->data.query, "{file}") == NULL;
+    if (job->data.train.used == 0 && !whole)
         return errbuf_set(err, ST_USAGE, "data.train: no file is given");
     const char *delimiter = job->data.delimiter, *quote = job->data.quote;
     if (*delimiter == '\0' || strpbrk(delimiter, "\r\n") != NULL)
@@ -100,6 +116,12 @@ static enum status check_data(const struct job *job, struct errbuf *err)
     for (size_t i = 0; i < job->data.fields_used; i++)
         if (job->data.fields[i].type == FIELD_IDS && *job->data.fields[i].sep == '\0')
             return errbuf_set(err, ST_USAGE, "data.fields[%zu].sep: is empty", i);
+    bool query = job->data.format == JOB_QUERY;
+    if (query && *job->data.query == '\0')
+        return errbuf_set(err, ST_USAGE, "data.query: is empty (a SELECT is needed)");
+    if (query && job->data.train.used > 0 && strstr(job->data.query, "{file}") == NULL)
+        return errbuf_set(err, ST_USAGE,
+                          "data.train: is given, but data.query has no {file} to put its files in");
     return check_split(job, err);
 }
 

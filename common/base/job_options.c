@@ -16,6 +16,7 @@
 
 #define AT(member)  offsetof(struct job, member)
 #define OF(member)  offsetof(struct job_field, member)
+#define OJ(member)  offsetof(struct job_join, member)
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 #define F           OPTION_RESUME_FREE
 #define MS          1e3
@@ -23,7 +24,9 @@
 #define HOUR        3.6e9
 #define DAY         8.64e10
 #define DELIMITED   "data.format=delimited"
-#define CUT_PART    "data.split.by=ratio|time"
+#define HAS_MISSING "data.format=delimited|criteo|recbole|slots|json|tfrecord|parquet|query"
+#define CUT_PART    "data.split.by=ratio|time|fold"
+#define CUT_TEST    "data.split.by=ratio|time"
 #define DEEP        "model.family=mlp|dcnv2"
 #define FEATURE_IDS "type=id|ids|user|item"
 
@@ -40,8 +43,10 @@ static const struct option rows[] = {
      "logs that judge each epoch: plateau decay, best cut, early stop"},
     {"data.test", OPT_PATHS, AT(data.test), 0, 0, "", NULL, NULL, F,
      "logs scored once, at the end, with the best cut"},
-    {"data.format", OPT_CHOICE, AT(data.format), 0, 0, "delimited", "delimited|libsvm", NULL, 0,
-     "text with a delimiter, or libsvm (label index:value ...), whose fields are implied"},
+    {"data.format", OPT_CHOICE, AT(data.format), 0, 0, "delimited",
+     "delimited|libsvm|criteo|recbole|libffm|slots|json|tfrecord|parquet|query", NULL, 0,
+     "what a log is; libsvm and criteo imply their fields; parquet and query need DuckDB's "
+     "library"},
     {"data.delimiter", OPT_TEXT, AT(data.delimiter), 0, 0, ",", NULL, DELIMITED, 0,
      "what separates cells: any text, as \",\", \"\\t\" or \"::\""},
     {"data.header", OPT_BOOL, AT(data.header), 0, 0, "true", NULL, DELIMITED, 0,
@@ -49,8 +54,15 @@ static const struct option rows[] = {
     {"data.quote", OPT_TEXT, AT(data.quote), 0, 0, "\"", NULL, DELIMITED, 0,
      "the character around cells that hold a delimiter; empty: none"},
     {"data.missing", OPT_TEXTS, AT(data.missing), 0, 0,
-     "[\"\", \"NA\", \"null\", \"NULL\", \"nan\", \"\\\\N\"]", NULL, DELIMITED, 0,
+     "[\"\", \"NA\", \"null\", \"NULL\", \"nan\", \"\\\\N\"]", NULL, HAS_MISSING, 0,
      "cells that mean: no value"},
+    {"data.slot_last", OPT_BOOL, AT(data.slot_last), 0, 0, "false", NULL, "data.format=slots", 0,
+     "whether pairs are value:slot instead of slot:value"},
+    {"data.query", OPT_TEXT, AT(data.query), 0, 0, "", NULL, "data.format=query", 0,
+     "SELECT that gives the records; {file} in it stands for each file in turn"},
+    {"data.duckdb", OPT_TEXT, AT(data.duckdb), 0, 0, "", NULL, "data.format=parquet|query", F,
+     "DuckDB's shared library; empty: $PENSTOCK_DUCKDB, then libduckdb.so where the system finds "
+     "it"},
     {"data.label_above", OPT_F64, AT(data.label_above), -1e30, 1e30, ".5", NULL, NULL, 0,
      "a record is positive if its label cell is above this"},
     {"data.bad_max", OPT_F64, AT(data.bad_max), 0, 1, ".01", NULL, NULL, 0,
@@ -59,14 +71,22 @@ static const struct option rows[] = {
      "bound on one file, inflated: what a compressed file may hold at most"},
     {"data.cache", OPT_PATH, AT(data.cache), 0, 0, "", NULL, NULL, F,
      "folder of converted logs, relative to the job file; empty: cache in the run's folder"},
-    {"data.split.by", OPT_CHOICE, AT(data.split.by), 0, 0, "files", "files|ratio|time", NULL, 0,
-     "valid and test are files of their own, a hashed part of train, or its latest part"},
+    {"data.split.by", OPT_CHOICE, AT(data.split.by), 0, 0, "files", "files|ratio|time|fold|window",
+     NULL, 0,
+     "valid and test are files, a hashed part of train, its latest part, or some of its users; "
+     "window: train in the order of time"},
     {"data.split.valid", OPT_F64, AT(data.split.valid), 0, .9, ".1", NULL, CUT_PART, 0,
      "part of the records that becomes valid"},
-    {"data.split.test", OPT_F64, AT(data.split.test), 0, .9, ".1", NULL, CUT_PART, 0,
+    {"data.split.test", OPT_F64, AT(data.split.test), 0, .9, ".1", NULL, CUT_TEST, 0,
      "part of the records that becomes test"},
-    {"data.split.seed", OPT_U64, AT(data.split.seed), 0, 0, "1", NULL, "data.split.by=ratio", 0,
-     "key of the hash that splits by ratio"},
+    {"data.split.seed", OPT_U64, AT(data.split.seed), 0, 0, "1", NULL, "data.split.by=ratio|fold",
+     0, "key of the hash that splits by ratio, or cuts valid out of the other folds"},
+    {"data.split.folds", OPT_U64, AT(data.split.folds), 2, 1000, "5", NULL, "data.split.by=fold", 0,
+     "folds that the users fall into, by a hash"},
+    {"data.split.fold", OPT_U64, AT(data.split.fold), 0, 999, "0", NULL, "data.split.by=fold", 0,
+     "the fold that is test, from 0"},
+    {"data.split.window", OPT_TIME, AT(data.split.window), SECOND, 36500 * DAY, "1d", NULL,
+     "data.split.by=window", 0, "width of a window; windows begin at multiples of it since 1970"},
 
     /* -- model -- */
     {"model.family", OPT_CHOICE, AT(model.family), 0, 0, NULL, "lr|fm|mlp|dcnv2", NULL, 0,
@@ -208,3 +228,19 @@ static const struct option field_rows[] = {
 };
 
 const struct option_table job_field_options = {field_rows, COUNT(field_rows)};
+
+static const struct option join_rows[] = {
+    {"file", OPT_PATH, OJ(file), 0, 0, NULL, NULL, NULL, 0,
+     "side file with one line an id: plain, gzip or zstd"},
+    {"on", OPT_TEXT, OJ(on), 0, 0, NULL, NULL, NULL, 0, "column of the log that holds the id"},
+    {"key", OPT_TEXT, OJ(key), 0, 0, "", NULL, NULL, 0,
+     "column of the side file that holds the id; empty: named as in the log"},
+    {"fields", OPT_TEXTS, OJ(fields), 0, 0, "[]", NULL, NULL, 0,
+     "its columns that data.fields may name; empty: all of them"},
+    {"delimiter", OPT_TEXT, OJ(delimiter), 0, 0, "", NULL, NULL, 0,
+     "what separates its cells; empty: as in the log, else a comma"},
+    {"columns", OPT_TEXTS, OJ(columns), 0, 0, "[]", NULL, NULL, 0,
+     "names of its columns, where it has no header"},
+};
+
+const struct option_table job_join_options = {join_rows, COUNT(join_rows)};

@@ -190,6 +190,16 @@ static enum status load_section(const struct load *l, const struct yaml_node *va
     return load_map(l, value, path);
 }
 
+/* skip: paths with '|' between them, or NULL. */
+static bool skipped(const char *skip, const char *path)
+{
+    size_t n = strlen(path);
+    for (; skip != NULL && *skip != '\0'; skip += strcspn(skip, "|"), skip += *skip == '|')
+        if (strcspn(skip, "|") == n && memcmp(skip, path, n) == 0)
+            return true;
+    return false;
+}
+
 static enum status load_key(const struct load *l, const struct yaml_node *key,
                             const struct yaml_node *value, const char *prefix)
 {
@@ -200,7 +210,7 @@ static enum status load_key(const struct load *l, const struct yaml_node *key,
     if (strchr(key->text, '.') != NULL)
         return errbuf_set(l->err, ST_USAGE, "%s:%u:%u: %s: write each part on a level of its own",
                           l->file, key->line, key->column, path);
-    if (l->skip != NULL && strcmp(path, l->skip) == 0)
+    if (skipped(l->skip, path))
         return ST_OK;
     const struct option *row = options_find(l->t, path);
     if (row == NULL)

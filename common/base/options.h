@@ -31,7 +31,7 @@ void options_defaults(const struct option_table *t, void *dst);
 void options_default(const struct option *row, void *dst);
 void options_release(const struct option_table *t, void *dst);
 /* Load the map `node` (nested keys joined by '.'). skip: a top path that somebody else loads
- * ("data.fields"), or NULL. seen: rows_used flags, set where a key was given. ST_USAGE with a text that
+ * ("data.fields"; several with '|' between), or NULL. seen: rows_used flags, set where a key was given. ST_USAGE with a text that
  * begins "file:line:column: key: ". On failure dst may be half loaded: release it. */
 MUST_CHECK enum status options_load(const struct option_table *t, const struct yaml_node *node,
                                     const char *file, const char *skip, void *dst, bool *seen,

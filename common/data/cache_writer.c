@@ -22,7 +22,7 @@ struct cache_shape cache_shape_of(const struct schema *s, bool timed)
         .floats = (uint32_t)s->floats_used,
         .block_rows = CACHE_BLOCK_ROWS,
     };
-    shape.flags = (s->ragged ? CACHE_RAGGED : 0) | (s->libsvm ? CACHE_WEIGHTED : 0) |
+    shape.flags = (s->ragged ? CACHE_RAGGED : 0) | (s->weighted ? CACHE_WEIGHTED : 0) |
                   (timed ? CACHE_TIMED : 0);
     size_t row_bytes = s->ids_used * (s->ragged ? 4 : 8) + s->floats_used * 4 + 24;
     while (shape.block_rows > 64 && shape.block_rows * row_bytes > CACHE_BLOCK_BYTES)

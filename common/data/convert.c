@@ -1,7 +1,7 @@
 /* convert.c - see convert.h. The order of work:
  *
  *   1 look   files named by the job; are the caches of exactly these files and this schema there already?
- *   2 parse  text -> rows in temporary files, one a part (split by time: one for all, then dealt out)
+ *   2 parse  side files, then text -> rows in temporary files, one a part (by time: one for all, then dealt out)
  *   3 fit    the encoder over the train rows, where it has something to learn
  *   4 seal   encode the rows in place, checksums
  *   5 show   fsync, encoder.bin, then the caches get their names
@@ -26,10 +26,11 @@
 #include "common/base/mem.h"
 #include "common/data/cache.h"
 #include "common/data/cache_writer.h"
+#include "common/data/deal.h"
 #include "common/data/intake.h"
+#include "common/data/joins.h"
 #include "common/data/quarantine.h"
-#include "common/data/reader_libsvm.h"
-#include "common/data/reader_text.h"
+#include "common/data/records.h"
 #include "common/data/sources.h"
 #include "common/data/split.h"
 #include "common/feature/encode.h"
@@ -44,16 +45,19 @@ struct convert {
     struct progress *progress;
     const volatile int *stop;
     int by;     /* enum job_split */
+    bool dealt; /* a record's part is known only once all are parsed: by time, by window */
+    bool live;  /* a query without files: nobody can tell whether its rows changed */
     bool fixed; /* the encoder was given: nothing is fitted */
     int lock;
     struct sources sources;
     struct encoder *encoder;
     uint64_t schema_hash;
+    struct joins joins;
     struct intake intake;
     struct quarantine quarantine;
     struct cache_writer part[PARTS];
-    struct cache_writer all; /* split by time: rows before they are dealt out */
-    int64_t *times;          /* split by time: one a row; owned */
+    struct cache_writer all; /* dealt: rows before they get their parts */
+    int64_t *times;          /* dealt: one a row; owned */
     size_t times_used, times_cap;
     uint64_t lines_all;
     uint64_t bytes_all, bytes_before; /* of the source files; of those behind us: for progress */
@@ -119,12 +123,23 @@ static enum status find_sources(struct convert *c, const struct texts *only, str
     static const char *const KEYS[PARTS] = {"data.train", "data.valid", "data.test"};
     const struct texts *list[PARTS] = {&c->job->data.train, &c->job->data.valid,
                                        &c->job->data.test};
-    if (only != NULL)
-        return sources_add(&c->sources, only, PART_TEST, "--data", err);
+    if (only != NULL && c->live)
+        return errbuf_set(err, ST_USAGE, "data.query has no {file} to put the files of --data in");
+    if (only != NULL) {
+        enum status st = sources_add(&c->sources, only, PART_TEST, "--data", err);
+        return st != ST_OK ? st : joins_sources(&c->joins, c->job, &c->sources, err);
+    }
+    if (c->live) {
+        sources_add_live(&c->sources, "data.query", PART_TRAIN);
+        return joins_sources(&c->joins, c->job, &c->sources, err);
+    }
     if (list[PART_TRAIN]->used == 0)
         return errbuf_set(err, ST_USAGE, "data.train names no file");
     for (int p = 0; p < PARTS; p++) {
-        double cut = p == PART_VALID ? c->job->data.split.valid : c->job->data.split.test;
+        double cut = c->by == JOB_SPLIT_WINDOW ? 0
+                     : p == PART_VALID         ? c->job->data.split.valid
+                     : c->by == JOB_SPLIT_FOLD ? 1
+                                               : c->job->data.split.test;
         if (p != PART_TRAIN && c->by != JOB_SPLIT_FILES && list[p]->used > 0 && cut > 0)
             return errbuf_set(err, ST_USAGE,
                               "%s names files, but data.split cuts that part out of data.train",
@@ -133,7 +148,7 @@ static enum status find_sources(struct convert *c, const struct texts *only, str
         if (st != ST_OK)
             return st;
     }
-    return ST_OK;
+    return joins_sources(&c->joins, c->job, &c->sources, err);
 }
 
 /* Header and sources of a cache, if there is a sound one for this schema. */
@@ -229,7 +244,7 @@ static void show_progress(struct convert *c, uint64_t in_bytes)
                   bad, left);
 }
 
-/* What both formats give: enough to file a record. */
+/* Enough to file a record. */
 struct taken {
     const char *raw, *fault;
     size_t raw_n;
@@ -237,15 +252,24 @@ struct taken {
 };
 
 static struct cache_writer *writer_for(struct convert *c, const struct source *source,
-                                       const char *raw, size_t raw_n, enum part *out_part)
+                                       const struct records *records, const struct record *r,
+                                       enum part *out_part)
 {
+    size_t user_n = 0;
     *out_part = (enum part)source->list;
     if (*out_part != PART_TRAIN || c->by == JOB_SPLIT_FILES)
         return &c->part[*out_part];
-    if (c->by == JOB_SPLIT_TIME)
+    if (c->dealt)
         return &c->all;
-    *out_part = split_by_hash(raw, raw_n, c->job->data.split.seed, c->job->data.split.valid,
-                              c->job->data.split.test);
+    if (c->by == JOB_SPLIT_FOLD) {
+        const char *user = records_user(records, &user_n);
+        *out_part = split_by_fold(user != NULL ? user : r->raw, user != NULL ? user_n : r->raw_n,
+                                  c->job->data.split.folds, c->job->data.split.fold,
+                                  c->job->data.split.seed, c->job->data.split.valid);
+    } else {
+        *out_part = split_by_hash(r->raw, r->raw_n, c->job->data.split.seed,
+                                  c->job->data.split.valid, c->job->data.split.test);
+    }
     return &c->part[*out_part];
 }
 
@@ -277,52 +301,24 @@ static enum status file_record(struct convert *c, size_t source, const struct ta
     return st;
 }
 
-static enum status parse_text(struct convert *c, size_t source, struct errbuf *err)
+static enum status parse_source(struct convert *c, size_t source, struct errbuf *err)
 {
     const struct source *file = &c->sources.item[source];
-    const struct job *job = c->job;
-    struct reader_text *reader;
-    struct text_record r;
-    enum status st = reader_text_open(file->path, job->data.bytes_max, job->data.delimiter,
-                                      job->data.quote != NULL ? job->data.quote : "", &reader, err);
+    struct records *records;
+    struct record r;
+    enum status st = records_open(c->job, file->path, &c->intake, &records, err);
     if (st != ST_OK)
         return st;
-    if (job->data.header) {
-        st = reader_text_next(reader, &r, err);
-        if (st == ST_END)
-            st = errbuf_set(err, ST_BAD_DATA, "%s: no line in it, not even a header", file->path);
-    }
-    if (st == ST_OK)
-        st = intake_begin(&c->intake, job->data.header ? &r : NULL, file->path, err);
-    while (st == ST_OK && (st = reader_text_next(reader, &r, err)) == ST_OK) {
+    while ((st = records_next(records, &r, err)) == ST_OK) {
         enum part part;
-        struct cache_writer *w = writer_for(c, file, r.raw, r.raw_n, &part);
-        struct taken t = {r.raw, NULL, r.raw_n, r.line, r.offset, reader_text_in_bytes(reader)};
-        t.fault = intake_text(&c->intake, &r, w);
-        st = file_record(c, source, &t, w, part, err);
-    }
-    reader_text_close(reader);
-    return st == ST_END ? ST_OK : st;
-}
-
-static enum status parse_libsvm(struct convert *c, size_t source, struct errbuf *err)
-{
-    const struct source *file = &c->sources.item[source];
-    struct reader_libsvm *reader;
-    struct libsvm_record r;
-    enum status st = reader_libsvm_open(file->path, c->job->data.bytes_max, &reader, err);
-    if (st != ST_OK)
-        return st;
-    while ((st = reader_libsvm_next(reader, &r, err)) == ST_OK) {
-        enum part part;
-        struct cache_writer *w = writer_for(c, file, r.raw, r.raw_n, &part);
-        struct taken t = {r.raw, NULL, r.raw_n, r.line, r.offset, reader_libsvm_in_bytes(reader)};
-        t.fault = intake_libsvm(&c->intake, &r, w);
+        struct cache_writer *w = writer_for(c, file, records, &r, &part);
+        struct taken t = {r.raw, NULL, r.raw_n, r.line, r.offset, records_in_bytes(records)};
+        t.fault = records_take(records, w);
         st = file_record(c, source, &t, w, part, err);
         if (st != ST_OK)
             break;
     }
-    reader_libsvm_close(reader);
+    records_close(records);
     return st == ST_END ? ST_OK : st;
 }
 
@@ -336,7 +332,7 @@ static enum status open_writers(struct convert *c, struct errbuf *err)
         st = cache_writer_open(&c->part[p], path, &shape, c->encoder, err);
         free(path);
     }
-    if (st == ST_OK && c->by == JOB_SPLIT_TIME) {
+    if (st == ST_OK && c->dealt) {
         char *path = file_join(c->dir, "all");
         st = cache_writer_open(&c->all, path, &shape, c->encoder, err);
         c->all.raw = true;
@@ -348,16 +344,25 @@ static enum status open_writers(struct convert *c, struct errbuf *err)
 static enum status parse(struct convert *c, struct errbuf *err)
 {
     enum status st = open_writers(c, err);
+    if (st == ST_OK)
+        st = joins_load(&c->joins, c->job, &c->encoder->schema, &c->sources, &c->quarantine, err);
     for (size_t i = 0; i < c->sources.used; i++)
         c->bytes_all += c->sources.item[i].bytes;
     for (size_t i = 0; st == ST_OK && i < c->sources.used; i++) {
-        st = c->encoder->schema.libsvm ? parse_libsvm(c, i, err) : parse_text(c, i, err);
+        if (c->sources.item[i].list != SOURCE_JOIN)
+            st = parse_source(c, i, err);
         c->bytes_before += c->sources.item[i].bytes;
     }
     for (int p = 0; st == ST_OK && p < PARTS; p++)
         st = cache_writer_end_rows(&c->part[p], err);
     if (st == ST_OK)
         st = quarantine_judge(&c->quarantine, c->lines_all, true, err);
+    if (st == ST_OK && !c->fixed)
+        st = intake_check_met(&c->intake, err);
+    for (size_t i = 0; i < c->joins.used; i++) {
+        c->result.joined += c->joins.item[i].asked;
+        c->result.not_joined += c->joins.item[i].not_there;
+    }
     /* The reasons are worth most when the run stops because of them. */
     if (st == ST_OK || st == ST_BAD_DATA) {
         enum status kept = quarantine_commit(&c->quarantine, st == ST_OK ? err : NULL);
@@ -366,37 +371,16 @@ static enum status parse(struct convert *c, struct errbuf *err)
     return st;
 }
 
-/* Split by time: the rows of `all` go to their parts, in the order of the log. */
-static enum status deal_row(struct convert *c, const struct cache_block *b, size_t i,
-                            struct cache_writer *w, struct errbuf *err)
-{
-    size_t F = c->all.shape.fields, D = c->all.shape.floats;
-    for (size_t f = 0; f < F; f++) {
-        size_t k = b->bag != NULL ? b->bag[i * F + f] : i * F + f;
-        size_t end = b->bag != NULL ? b->bag[i * F + f + 1] : k + 1;
-        for (; k < end; k++)
-            cache_writer_key(w, b->key[k]);
-        cache_writer_bag_end(w);
-    }
-    for (size_t j = 0; j < D; j++)
-        cache_writer_num(w, b->num[i * D + j]);
-    return cache_writer_row_end(w, b->label[i], b->source[i], b->offset[i], b->time[i], err);
-}
-
+/* The rows of `all` go to their parts. */
 static enum status deal_out(struct convert *c, struct errbuf *err)
 {
-    struct split_times at =
-        split_by_time(c->times, c->times_used, c->job->data.split.valid, c->job->data.split.test);
     enum status st = cache_writer_end_rows(&c->all, err);
-    for (size_t k = 0; st == ST_OK && k < c->all.blocks; k++) {
-        struct cache_block b;
-        st = cache_writer_read(&c->all, k, &b, err);
-        for (size_t i = 0; st == ST_OK && i < b.rows; i++) {
-            struct cache_writer *w = &c->part[split_time_part(&at, b.time[i])];
-            st = deal_row(c, &b, i, w, err);
-        }
-        if (st == ST_OK && stopped(c))
-            st = interrupted(err);
+    if (st == ST_OK && c->by == JOB_SPLIT_WINDOW) {
+        st = deal_in_order(&c->all, c->times, &c->part[PART_TRAIN], c->stop, err);
+    } else if (st == ST_OK) {
+        struct split_times at = split_by_time(c->times, c->times_used, c->job->data.split.valid,
+                                              c->job->data.split.test);
+        st = deal_by_time(&c->all, &at, c->part, c->stop, err);
     }
     for (int p = 0; st == ST_OK && p < PARTS; p++) {
         st = cache_writer_end_rows(&c->part[p], err);
@@ -512,8 +496,11 @@ static enum status work(struct convert *c, const struct texts *only, struct errb
     if (st != ST_OK)
         return st;
     c->schema_hash = schema_hash(&c->encoder->schema, c->job);
-    if (c->by == JOB_SPLIT_TIME && c->encoder->schema.time == SCHEMA_NONE)
-        return errbuf_set(err, ST_USAGE, "data.split.by: time needs a field of type time");
+    if (c->dealt && c->encoder->schema.time == SCHEMA_NONE)
+        return errbuf_set(err, ST_USAGE, "data.split.by: %s needs a field of type time",
+                          c->by == JOB_SPLIT_TIME ? "time" : "window");
+    if (c->by == JOB_SPLIT_FOLD && c->encoder->schema.user == SCHEMA_NONE)
+        return errbuf_set(err, ST_USAGE, "data.split.by: fold needs a field of type user");
     st = file_mkdirs(c->dir, err);
     if (st == ST_OK)
         st = take_lock(c, err);
@@ -522,11 +509,11 @@ static enum status work(struct convert *c, const struct texts *only, struct errb
     remove_leftovers(c->dir);
     if (reusable(c))
         return ST_OK;
-    intake_init(&c->intake, c->encoder, c->by == JOB_SPLIT_TIME);
+    intake_init(&c->intake, c->encoder, &c->joins, c->dealt);
     quarantine_init(&c->quarantine, c->dir, c->job->data.bad_max);
     c->begun_us = clock_now_us();
     st = parse(c, err);
-    if (st == ST_OK && c->by == JOB_SPLIT_TIME)
+    if (st == ST_OK && c->dealt)
         st = deal_out(c, err);
     if (st == ST_OK)
         st = check_rows(c, err);
@@ -541,6 +528,8 @@ static enum status run(struct convert *c, const struct texts *only, struct conve
                        struct errbuf *err)
 {
     c->lock = -1;
+    c->dealt = c->by == JOB_SPLIT_TIME || c->by == JOB_SPLIT_WINDOW;
+    c->live = c->job->data.format == JOB_QUERY && strstr(c->job->data.query, "{file}") == NULL;
     enum status st = work(c, only, err);
     for (int p = 0; p < PARTS; p++)
         cache_writer_close(&c->part[p]);
@@ -550,6 +539,7 @@ static enum status run(struct convert *c, const struct texts *only, struct conve
     if (c->quarantine.path != NULL)
         quarantine_release(&c->quarantine);
     intake_release(&c->intake);
+    joins_release(&c->joins);
     encoder_free(c->encoder);
     sources_release(&c->sources);
     free(c->times);

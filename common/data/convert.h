@@ -22,6 +22,8 @@ struct convert_result {
     uint64_t rows[PARTS];  /* in the cache: lines - bad */
     uint64_t positives[PARTS];
     uint64_t bytes;        /* of the caches */
+    uint64_t joined;       /* ids looked up in side files, when not reused */
+    uint64_t not_joined;   /* of them not found */
     bool reused;           /* all was there already */
     uint64_t encoder_hash; /* of the fitted state: what a snapshot's model was trained with */
 };

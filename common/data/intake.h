@@ -7,6 +7,8 @@
 #define PENSTOCK_COMMON_DATA_INTAKE_H
 
 #include "common/data/cache_writer.h"
+#include "common/data/columns.h"
+#include "common/data/joins.h"
 #include "common/data/reader_libsvm.h"
 #include "common/data/reader_text.h"
 #include "common/feature/encode.h"
@@ -15,19 +17,37 @@ struct intake {
     const struct encoder *encoder; /* borrowed */
     bool time_needed;              /* a record without time is bad (split by time) */
     size_t *column;                /* (schema.fields_used) index of the cell; owned */
-    size_t columns;                /* cells a record must have; 0 = the first record decides */
-    float label;                   /* -- of the last record -- */
+    struct joins *joins;           /* borrowed */
+    size_t *from; /* (schema.fields_used) join whose cell it is, + 1; 0: the log's; owned */
+    size_t *on;   /* (joins.used) index of the cell with the id; owned */
+    const struct join_cell **row; /* (joins.used) of this record, NULL: none; owned */
+    size_t columns;               /* cells a record must have; 0 = the first record decides */
+    bool *met;                    /* (schema.fields_used) named: some record had it; owned */
+    bool named;
+    float label; /* -- of the last record -- */
     int64_t time;
-    char fault[192];
+    char fault[224];
 };
 
-void intake_init(struct intake *in, const struct encoder *encoder, bool time_needed);
+/* joins: loaded, borrowed until release. */
+void intake_init(struct intake *in, const struct encoder *encoder, struct joins *joins,
+                 bool time_needed);
 void intake_release(struct intake *in);
 /* A new file begins. header: its first record, or NULL where files have none. ST_BAD_DATA names the
  * column that is not there. */
 MUST_CHECK enum status intake_begin(struct intake *in, const struct text_record *header,
                                     const char *path, struct errbuf *err);
+/* As intake_begin, for records whose cells have names: columns are those of intake_columns. */
+void intake_begin_named(struct intake *in);
+/* ST_BAD_DATA when a column of named cells was in no record at all: a name that is misspelt. */
+MUST_CHECK enum status intake_check_met(const struct intake *in, struct errbuf *err);
+/* Columns to ask a reader for: of each field, then of each join. */
+void intake_columns(const struct intake *in, struct columns *out);
+/* The record's user, trimmed; NULL where it has none. Before it is taken, so that it can choose the part. */
+const char *intake_user_text(const struct intake *in, const struct text_record *r, size_t *out_n);
+const char *intake_user_named(const struct intake *in, const struct named_record *r, size_t *out_n);
 const char *intake_text(struct intake *in, const struct text_record *r, struct cache_writer *w);
+const char *intake_named(struct intake *in, const struct named_record *r, struct cache_writer *w);
 const char *intake_libsvm(struct intake *in, const struct libsvm_record *r, struct cache_writer *w);
 
 #endif

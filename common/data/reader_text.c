@@ -197,6 +197,17 @@ static enum status split_quoted(struct reader_text *r, struct line *line, const 
     return ST_OK;
 }
 
+void reader_text_recut(struct reader_text *r, const char *delimiter, struct text_record *io)
+{
+    free(r->delimiter);
+    r->delimiter = mem_strdup(delimiter);
+    r->delimiter_n = strlen(delimiter);
+    r->cells_used = 0;
+    io->fault = split_plain(r, io->raw, io->raw + io->raw_n);
+    io->cell = r->cell;
+    io->cells_used = io->fault == NULL ? r->cells_used : 0;
+}
+
 enum status reader_text_next(struct reader_text *r, struct text_record *out, struct errbuf *err)
 {
     struct line line;

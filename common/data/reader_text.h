@@ -40,6 +40,8 @@ void reader_text_close(struct reader_text *r);
 /* ST_END behind the last record. */
 MUST_CHECK enum status reader_text_next(struct reader_text *r, struct text_record *out,
                                         struct errbuf *err);
+/* The current record, which has no quotes, and all that follow, with another delimiter. */
+void reader_text_recut(struct reader_text *r, const char *delimiter, struct text_record *io);
 uint64_t reader_text_in_bytes(const struct reader_text *r);
 
 #endif

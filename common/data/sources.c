@@ -1,6 +1,7 @@
 /* sources.c - see sources.h. */
 #include "common/data/sources.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <glob.h>
 #include <stdlib.h>
@@ -8,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/mem.h"
 
 void sources_release(struct sources *s)
@@ -24,15 +27,30 @@ static void append(struct sources *s, const struct source *one)
     s->item[s->used++] = *one;
 }
 
+void sources_add_live(struct sources *s, const char *name, uint32_t list)
+{
+    /* Time and process make it unlike any other, so no cache of it is taken for this one. */
+    append(s, &(struct source){.path = mem_strdup(name),
+                               .list = list,
+                               .mtime_ns = clock_now_us() * 1000,
+                               .inode = (uint64_t)getpid()});
+}
+
+static enum status add_stdin(struct sources *s, uint32_t list, const char *key, struct errbuf *err)
+{
+    for (size_t i = 0; i < s->used; i++)
+        if (strcmp(s->item[i].path, SOURCE_STDIN) == 0)
+            return errbuf_set(err, ST_USAGE, "%s: standard input (-) can be read only once", key);
+    sources_add_live(s, SOURCE_STDIN, list);
+    return ST_OK;
+}
+
 static enum status add_file(struct sources *s, const char *path, uint32_t list, const char *key,
                             struct errbuf *err)
 {
     struct stat at;
     if (stat(path, &at) != 0)
         return errbuf_errno(err, ST_BAD_DATA, "%s: %s", key, path);
-    if (S_ISDIR(at.st_mode))
-        return errbuf_set(err, ST_BAD_DATA, "%s: %s is a folder; name its files, as in %s/*.csv",
-                          key, path, path);
     if (!S_ISREG(at.st_mode))
         return errbuf_set(err, ST_BAD_DATA, "%s: %s is not a regular file", key, path);
     if (at.st_size == 0)
@@ -50,13 +68,60 @@ static enum status add_file(struct sources *s, const char *path, uint32_t list, 
     return ST_OK;
 }
 
+static int is_log(const struct dirent *e)
+{
+    return e->d_name[0] != '.' && e->d_name[0] != '_';
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* Its files, not those of the folders in it. */
+static enum status add_folder(struct sources *s, const char *path, uint32_t list, const char *key,
+                              struct errbuf *err)
+{
+    struct dirent **found = NULL;
+    int n = scandir(path, &found, is_log, by_name);
+    if (n < 0)
+        return errbuf_errno(err, ST_BAD_DATA, "%s: %s", key, path);
+    enum status st = ST_OK;
+    size_t had = s->used;
+    for (int i = 0; i < n; i++) {
+        char *file = file_join(path, found[i]->d_name);
+        struct stat at;
+        bool folder = stat(file, &at) == 0 && S_ISDIR(at.st_mode);
+        if (st == ST_OK && !folder)
+            st = add_file(s, file, list, key, err);
+        free(file);
+        free(found[i]);
+    }
+    free(found);
+    if (st == ST_OK && s->used == had)
+        st = errbuf_set(err, ST_BAD_DATA,
+                        "%s: %s is a folder without files (hidden ones and _... don't count)", key,
+                        path);
+    return st;
+}
+
+static enum status add_path(struct sources *s, const char *path, uint32_t list, const char *key,
+                            struct errbuf *err)
+{
+    struct stat at;
+    bool folder = stat(path, &at) == 0 && S_ISDIR(at.st_mode);
+    return folder ? add_folder(s, path, list, key, err) : add_file(s, path, list, key, err);
+}
+
 static enum status add_pattern(struct sources *s, const char *pattern, uint32_t list,
                                const char *key, struct errbuf *err)
 {
     struct stat at;
+    if (strcmp(pattern, SOURCE_STDIN) == 0)
+        return add_stdin(s, list, key, err);
     /* A file whose own name has a bracket in it is that file. */
     if (lstat(pattern, &at) == 0 || strpbrk(pattern, "*?[") == NULL)
-        return add_file(s, pattern, list, key, err);
+        return add_path(s, pattern, list, key, err);
     glob_t found;
     memset(&found, 0, sizeof found);
     int rc = glob(pattern, GLOB_ERR, NULL, &found);
@@ -66,7 +131,7 @@ static enum status add_pattern(struct sources *s, const char *pattern, uint32_t 
     else if (rc != 0)
         st = errbuf_set(err, ST_BAD_DATA, "%s: %s can't be searched", key, pattern);
     for (size_t i = 0; st == ST_OK && i < found.gl_pathc; i++)
-        st = add_file(s, found.gl_pathv[i], list, key, err);
+        st = add_path(s, found.gl_pathv[i], list, key, err);
     globfree(&found);
     return st;
 }

@@ -2,6 +2,7 @@
 #include "common/data/split.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "common/base/hash.h"
@@ -11,6 +12,16 @@ enum part split_by_hash(const void *raw, size_t n, uint64_t seed, double valid, 
 {
     double u = (double)(hash_bytes(raw, n, hash_u64(seed)) >> 11) * 0x1p-53;
     return u < test ? PART_TEST : u < test + valid ? PART_VALID : PART_TRAIN;
+}
+
+enum part split_by_fold(const void *user, size_t n, uint64_t folds, uint64_t fold, uint64_t seed,
+                        double valid)
+{
+    uint64_t h = hash_bytes(user, n, 0);
+    if (h % folds == fold)
+        return PART_TEST;
+    double u = (double)(hash_u64(h ^ hash_u64(seed)) >> 11) * 0x1p-53;
+    return u < valid ? PART_VALID : PART_TRAIN;
 }
 
 /* The k-th smallest, k < n: four passes, each fixes 16 bits. Linear whatever the order, and no copy. */
@@ -45,6 +56,40 @@ struct split_times split_by_time(const int64_t *times, size_t n, double valid, d
     if (valid > 0 && valid_at < n)
         t.valid_from = select_time(times, n, valid_at);
     return t;
+}
+
+/* One pass of a stable sort by 16 bits of the time; false, and nothing done, when they are equal in all. */
+static bool sort_pass(const int64_t *times, size_t n, int shift, const uint64_t *from, uint64_t *to)
+{
+    size_t *count = mem_array(65537, sizeof *count);
+    for (size_t i = 0; i < n; i++)
+        count[(((uint64_t)times[i] ^ 1ull << 63) >> shift & 65535) + 1]++;
+    bool differ = count[(((uint64_t)times[0] ^ 1ull << 63) >> shift & 65535) + 1] < n;
+    for (size_t b = 0; b < 65536; b++)
+        count[b + 1] += count[b];
+    for (size_t i = 0; differ && i < n; i++)
+        to[count[((uint64_t)times[from[i]] ^ 1ull << 63) >> shift & 65535]++] = from[i];
+    free(count);
+    return differ;
+}
+
+uint64_t *split_time_order(const int64_t *times, size_t n)
+{
+    uint64_t *order = mem_array(n + 1, sizeof *order), *other = mem_array(n + 1, sizeof *other);
+    bool sorted = true;
+    for (size_t i = 0; i < n; i++) {
+        order[i] = i;
+        sorted = sorted && (i == 0 || times[i] >= times[i - 1]);
+    }
+    for (int shift = 0; !sorted && shift < 64; shift += 16) {
+        if (sort_pass(times, n, shift, order, other)) {
+            uint64_t *swap = order;
+            order = other;
+            other = swap;
+        }
+    }
+    free(other);
+    return order;
 }
 
 enum part split_time_part(const struct split_times *t, int64_t time)

@@ -87,6 +87,8 @@ static enum status place_field(struct schema *s, size_t at, const char *vocab, s
         f->slot = s->ids_used;
         s->ids[s->ids_used++] = at;
         s->ragged |= f->type == FIELD_IDS;
+        if (f->type == FIELD_USER && s->user == SCHEMA_NONE)
+            s->user = at;
         if (f->type == FIELD_ITEM && s->item == SCHEMA_NONE)
             s->item = at;
         return join_vocab(s, f, vocab, err);
@@ -111,7 +113,7 @@ static enum status finish(struct schema *s, char *const *vocab, struct errbuf *e
     s->ids = mem_array(s->fields_used + 1, sizeof *s->ids);
     s->floats = mem_array(s->fields_used + 1, sizeof *s->floats);
     s->vocab = mem_array(s->fields_used + 1, sizeof *s->vocab);
-    s->label = s->time = s->item = SCHEMA_NONE;
+    s->label = s->time = s->user = s->item = SCHEMA_NONE;
     for (size_t i = 0; i < s->fields_used; i++) {
         for (size_t j = 0; j < i; j++)
             if (strcmp(s->field[i].name, s->field[j].name) == 0)
@@ -157,7 +159,7 @@ static void take_libsvm(struct schema *s, const struct job *job, char **vocab)
         if (job->data.fields[i].type == FIELD_IDS)
             bag = job->data.fields[i];
     bag.ids_max = 0;
-    s->libsvm = true;
+    s->libsvm = s->weighted = true;
     copy_field(&s->field[0], &label, "0");
     copy_field(&s->field[1], &bag, "1");
     vocab[0] = mem_strdup("");
@@ -199,6 +201,7 @@ enum status schema_init(struct schema *out, const struct job *job, struct errbuf
         take_libsvm(&s, job, vocab);
     else
         take_fields(&s, job, vocab);
+    s.weighted |= job->data.format == JOB_LIBFFM;
     set_missing(&s, job->data.missing.item, job->data.missing.used);
     s.label_above = job->data.label_above;
     enum status st = finish(&s, vocab, err);
@@ -237,7 +240,7 @@ static void put_text(struct buffer *out, const char *text)
 
 void schema_write(const struct schema *s, struct buffer *out)
 {
-    buffer_u8(out, s->libsvm);
+    buffer_u8(out, s->libsvm ? 1 : s->weighted ? 2 : 0);
     buffer_f64(out, s->label_above);
     buffer_u32(out, (uint32_t)s->missing_used);
     for (size_t i = 0; i < s->missing_used; i++)
@@ -295,7 +298,10 @@ enum status schema_read(struct schema *out, struct reader *in, struct errbuf *er
 {
     struct schema s;
     memset(&s, 0, sizeof s);
-    s.libsvm = reader_u8(in) != 0;
+    unsigned kind = reader_u8(in);
+    s.libsvm = kind == 1;
+    s.weighted = kind == 1 || kind == 2;
+    in->bad |= kind > 2;
     s.label_above = reader_f64(in);
     size_t missing = get_count(in, SCHEMA_FIELDS_MAX);
     char **texts = mem_array(missing + 1, sizeof *texts);
@@ -319,6 +325,23 @@ enum status schema_read(struct schema *out, struct reader *in, struct errbuf *er
     return st == ST_OK ? ST_OK : ST_BAD_DATA;
 }
 
+static void put_texts(struct buffer *b, const struct texts *list)
+{
+    buffer_u32(b, (uint32_t)list->used);
+    for (size_t i = 0; i < list->used; i++)
+        put_text(b, list->item[i]);
+}
+
+/* Which file it is, is told by the list of sources. */
+static void put_join(struct buffer *b, const struct job_join *j)
+{
+    put_text(b, j->on);
+    put_text(b, j->key);
+    put_text(b, j->delimiter);
+    put_texts(b, &j->fields);
+    put_texts(b, &j->columns);
+}
+
 uint64_t schema_hash(const struct schema *s, const struct job *job)
 {
     struct buffer b = BUFFER_INIT;
@@ -335,6 +358,14 @@ uint64_t schema_hash(const struct schema *s, const struct job *job)
         buffer_f64(&b, job->data.split.test);
         buffer_u64(&b, job->data.split.seed);
     }
+    if (job->data.split.by == JOB_SPLIT_FOLD) {
+        buffer_u64(&b, job->data.split.folds);
+        buffer_u64(&b, job->data.split.fold);
+    }
+    buffer_u8(&b, job->data.slot_last);
+    put_text(&b, text_or(job->data.query, ""));
+    for (size_t i = 0; i < job->data.joins_used; i++)
+        put_join(&b, &job->data.join[i]);
     uint64_t h = hash_bytes(b.data, b.used, 0);
     buffer_release(&b);
     return h;

@@ -32,15 +32,16 @@ struct schema_field {
 
 struct schema {
     bool libsvm;                /* one bag of numeric ids, each with a weight */
+    bool weighted;              /* ids have weights: libsvm, libffm */
     bool ragged;                /* some id field is a bag, so a record's keys vary in number */
     struct schema_field *field; /* owned; in the job's order, skipped columns left out */
     size_t fields_used;
-    size_t *ids;              /* (F) indices in field; owned */
-    size_t ids_used;          /* F */
-    size_t *floats;           /* (D) indices in field; owned */
-    size_t floats_used;       /* D */
-    size_t label, time, item; /* indices in field or SCHEMA_NONE */
-    char **vocab;             /* names; owned */
+    size_t *ids;                    /* (F) indices in field; owned */
+    size_t ids_used;                /* F */
+    size_t *floats;                 /* (D) indices in field; owned */
+    size_t floats_used;             /* D */
+    size_t label, time, user, item; /* indices in field or SCHEMA_NONE */
+    char **vocab;                   /* names; owned */
     size_t vocabs_used;
     char **missing;    /* cells that mean missing; owned */
     size_t *missing_n; /* their lengths; owned */
