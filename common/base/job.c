@@ -25,6 +25,7 @@
 
 #include "common/base/file.h"
 #include "common/base/hash.h"
+#include "common/base/job_optim.h"
 #include "common/base/mem.h"
 #include "common/base/utf8.h"
 
@@ -342,8 +343,8 @@ static enum status parse_tree(const struct parse *p, char *const *sets, size_t s
 {
     struct job *job = p->job;
     options_defaults(&job_options, job);
-    enum status st =
-        options_load(&job_options, p->root, p->name, "data.fields|data.join", job, p->in_file, err);
+    enum status st = options_load(&job_options, p->root, p->name,
+                                  "data.fields|data.join|optimizer.tables", job, p->in_file, err);
     if (st == ST_OK)
         st = check_applies(p, p->in_file, true, err);
     for (size_t i = 0; i < sets_used && st == ST_OK; i++)
@@ -361,6 +362,8 @@ static enum status parse_tree(const struct parse *p, char *const *sets, size_t s
     st = load_fields(p, err);
     if (st == ST_OK)
         st = load_joins(p, err);
+    if (st == ST_OK)
+        st = job_optim_load(p->root, p->name, job, err);
     if (st != ST_OK)
         return st;
     resolve_paths(p);
@@ -423,6 +426,7 @@ void job_release(struct job *job)
     for (size_t i = 0; i < job->data.joins_used; i++)
         options_release(&job_join_options, &job->data.join[i]);
     free(job->data.join);
+    job_optim_release(job);
     options_release(&job_options, job);
     free(job->path);
     memset(job, 0, sizeof *job);
@@ -461,16 +465,30 @@ static void dump_joins(const struct job *job, struct buffer *out)
     }
 }
 
+/* Rows from `from` up to the first that does not begin with prefix. */
+static size_t rows_end(size_t from, const char *prefix)
+{
+    while (from < job_options.rows_used &&
+           strncmp(job_options.rows[from].path, prefix, strlen(prefix)) == 0)
+        from++;
+    return from;
+}
+
 void job_dump(const struct job *job, struct buffer *out)
 {
-    size_t n = 1; /* name, then data.* */
-    while (strncmp(job_options.rows[n].path, "data.", 5) == 0)
-        n++;
-    struct option_table data = {job_options.rows, n};
-    struct option_table rest = {job_options.rows + n, job_options.rows_used - n};
+    const size_t data_end = rows_end(1, "data."); /* row 0 is the name */
+    size_t optim_end = data_end;
+    while (strncmp(job_options.rows[optim_end].path, "optimizer.", 10) != 0)
+        optim_end++;
+    optim_end = rows_end(optim_end, "optimizer.");
+    struct option_table data = {job_options.rows, data_end};
+    struct option_table middle = {job_options.rows + data_end, optim_end - data_end};
+    struct option_table rest = {job_options.rows + optim_end, job_options.rows_used - optim_end};
     options_dump(&data, job, 0, out);
     dump_joins(job, out);
     dump_fields(job, out);
+    options_dump(&middle, job, 0, out);
+    job_optim_dump(job, out);
     options_dump(&rest, job, 0, out);
 }
 
@@ -510,6 +528,10 @@ uint64_t job_config_hash(const struct job *job)
     }
     for (size_t i = 0; i < job->data.joins_used; i++) {
         put_join(job, i, &text);
+        buffer_printf(&text, "\n");
+    }
+    for (size_t i = 0; i < job->optimizer.tables_used; i++) {
+        job_optim_put(job, i, &text);
         buffer_printf(&text, "\n");
     }
     uint64_t h = hash_bytes(text.data, text.used, 0);
@@ -567,6 +589,19 @@ const char *job_resume_conflict(const struct job *was, const struct job *now, st
         if (differ(&a, &b, place, err))
             key = "data.fields";
     }
+    na = was->optimizer.tables_used;
+    nb = now->optimizer.tables_used;
+    for (size_t i = 0; (i < na || i < nb) && key == NULL; i++) {
+        char place[40];
+        snprintf(place, sizeof place, "optimizer.tables[%zu]", i);
+        if (i < na)
+            job_optim_put(was, i, &a);
+        if (i < nb)
+            job_optim_put(now, i, &b);
+        buffer_printf(i < na ? &b : &a, (i < na && i < nb) ? "" : "absent");
+        if (differ(&a, &b, place, err))
+            key = "optimizer.tables";
+    }
     buffer_release(&a);
     buffer_release(&b);
     return key;
@@ -583,6 +618,10 @@ void job_help(const char *word, FILE *out)
         fprintf(out, "  each item of data.join:\n");
         shown += options_help(&job_join_options, word, out);
     }
+    if (word == NULL || options_help(&job_table_options, word, NULL) > 0) {
+        fprintf(out, "  each item of optimizer.tables:\n");
+        shown += options_help(&job_table_options, word, out);
+    }
     if (shown == 0)
         fprintf(out, "  no option mentions %s; the nearest key is %s\n", word,
                 options_nearest(&job_options, word));
@@ -590,8 +629,10 @@ void job_help(const char *word, FILE *out)
 
 const char *job_family_name(int family)
 {
-    static const char *const names[] = {"lr", "fm", "mlp", "dcnv2"};
-    return family >= JOB_LR && family <= JOB_DCNV2 ? names[family] : "?";
+    static const char *const names[JOB_FAMILIES] = {"lr",     "fm",   "mlp",      "dcnv2",   "widedeep",
+                                                    "deepfm", "dlrm", "finalmlp", "finalnet",
+                                                    "sasrec", "lstm", "gru",      "cnn"};
+    return family >= JOB_LR && family < JOB_FAMILIES ? names[family] : "?";
 }
 
 const char *job_optimizer_name(int kind)

@@ -27,6 +27,7 @@ enum job_format { /* data.format */
                   JOB_PARQUET,
                   JOB_QUERY
 };
+enum job_records { JOB_EVENTS, JOB_SEQUENCES }; /* data.records */
 enum job_split { /* data.split.by */
                  JOB_SPLIT_FILES,
                  JOB_SPLIT_RATIO,
@@ -34,8 +35,30 @@ enum job_split { /* data.split.by */
                  JOB_SPLIT_FOLD,
                  JOB_SPLIT_WINDOW
 };
-enum job_family { JOB_LR, JOB_FM, JOB_MLP, JOB_DCNV2 }; /* model.family */
-enum job_consistency { JOB_ASYNC };                     /* train.consistency */
+enum job_family { /* model.family */
+                  JOB_LR,
+                  JOB_FM,
+                  JOB_MLP,
+                  JOB_DCNV2,
+                  JOB_WIDEDEEP,
+                  JOB_DEEPFM,
+                  JOB_DLRM,
+                  JOB_FINALMLP,
+                  JOB_FINALNET,
+                  JOB_CLICK_FAMILIES, /* below: a record's probability; from here: the next item */
+                  JOB_SASREC = JOB_CLICK_FAMILIES,
+                  JOB_LSTM,
+                  JOB_GRU,
+                  JOB_CNN,
+                  JOB_FAMILIES
+};
+enum job_loss { JOB_LOSS_CE, JOB_LOSS_SAMPLED, JOB_LOSS_BCE };   /* model.loss */
+enum job_activation { JOB_RELU, JOB_GELU };                      /* model.activation */
+enum job_top { JOB_TOP_ALL, JOB_TOP_DOTS };                      /* model.dlrm.top */
+enum job_gate { JOB_GATE_NONE, JOB_GATE_BIAS, JOB_GATE_FIELDS }; /* model.finalmlp.gate */
+enum job_field_gate { JOB_FIELD_GATE_NONE, JOB_FIELD_GATE_SUM, JOB_FIELD_GATE_CONCAT };
+enum job_mix { JOB_MIX_SUM, JOB_MIX_CONCAT }; /* model.finalnet.mix */
+enum job_consistency { JOB_ASYNC };           /* train.consistency */
 enum job_optimizer {
     JOB_SGD,
     JOB_ADAGRAD,
@@ -91,6 +114,14 @@ struct job_optim {
     double l2;   /* in the gradient; adamw: decay beside it; ftrl: lambda2 */
     int l2_mode; /* enum job_l2_mode; tables only */
     double beta1, beta2, eps;
+    double momentum; /* momentum, nesterov */
+    double beta, l1; /* ftrl */
+};
+
+/* One entry of optimizer.tables. */
+struct job_table {
+    char *name; /* of the plan: "linear", "embedding", "dense" ... */
+    struct job_optim optim;
 };
 
 struct job {
@@ -115,6 +146,11 @@ struct job {
             uint64_t folds, fold; /* fold: users whose hash modulo folds is fold are test */
             uint64_t window;      /* window: width, us */
         } split;
+        int records; /* enum job_records */
+        struct {
+            uint64_t max; /* inputs of a record at most */
+            uint64_t min; /* events of a user at least */
+        } sequence;
         char *query;           /* query: SQL, {file} stands for each file of train, valid, test */
         char *duckdb;          /* query, parquet: the library; "" = found by its name */
         bool slot_last;        /* slots: value:slot instead of slot:value */
@@ -131,17 +167,48 @@ struct job {
         double dropout;
         bool batch_norm;
         uint64_t cross; /* DCN-v2 cross layers */
+        struct {
+            struct u64s hidden; /* FinalMLP's second stream, FinalNet's second block */
+            double dropout;
+        } second;
+        struct {
+            struct u64s bottom; /* hidden layers over the floats */
+            int top;            /* enum job_top: what the top net sees */
+        } dlrm;
+        struct {
+            uint64_t heads;
+            int gate; /* enum job_gate */
+            struct u64s gate_hidden;
+        } finalmlp;
+        struct {
+            int gate;     /* enum job_field_gate; first block only */
+            int mix;      /* enum job_mix */
+            double teach; /* weight of the blocks' own losses; 0 = none */
+        } finalnet;
+        /* sequence families */
+        uint64_t blocks, heads;
+        uint64_t ffn;       /* width; 0 = embedding */
+        int activation;     /* enum job_activation */
+        uint64_t recurrent; /* width of lstm, gru; 0 = embedding */
+        double input_dropout, recurrent_dropout;
+        uint64_t kernel;       /* cnn: places a convolution sees */
+        struct u64s dilations; /* cnn: one residual block each */
+        int loss;              /* enum job_loss */
+        uint64_t negatives;    /* sampled: of a batch */
+        bool scale_embedding;  /* by sqrt d */
+        bool tied;             /* items are scored by their embedding; else by a table of its own and a bias */
     } model;
     struct {
         struct job_optim embedding; /* all sparse tables */
         struct job_optim dense;
+        double damping; /* rate / (1 + damping * (tau - 1)) for stale gradients; 0 = off */
+        struct job_table *tables; /* those with settings of their own; owned */
+        size_t tables_used;
     } optimizer;
     struct {
         uint64_t epochs;
         uint64_t batch; /* records a push */
         uint64_t seed;
-        double momentum; /* momentum, nesterov */
-        double beta, l1; /* ftrl */
         int consistency;
         uint64_t staleness; /* permits beyond one: 0 = a batch is applied before the next pulls */
         uint64_t slices;    /* bsp only; 0 = number of workers */
@@ -172,9 +239,10 @@ struct job {
     } cluster;
 };
 
-/* The one table, and that of data.fields' items. */
+/* The one table, and those of lists' items. */
 extern const struct option_table job_options;
 extern const struct option_table job_field_options;
+extern const struct option_table job_table_options; /* of optimizer.tables; no row has a default */
 extern const struct option_table job_join_options;
 
 /* Read a job file and hold it against the table; sets: "key=value" assignments, applied after the file.
@@ -201,6 +269,8 @@ uint64_t job_config_hash(const struct job *job);
  * values goes to err. */
 const char *job_resume_conflict(const struct job *was, const struct job *now, struct errbuf *err);
 void job_help(const char *word, FILE *out);
+/* The settings of a table of this name, which need not be there; "dense": of all dense tensors. */
+const struct job_optim *job_optim_of(const struct job *job, const char *table);
 const char *job_family_name(int family);
 const char *job_optimizer_name(int kind);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/job.h"
+#include "common/base/job_optim.h"
 
 enum { HIDDEN_MAX = 16 };
 
@@ -52,7 +53,8 @@ static enum status check_fields(const struct job *job, struct errbuf *err)
     if (ids + floats == 0)
         return errbuf_set(err, ST_USAGE,
                           "data.fields: none to learn from (id, ids, user, item or float)");
-    bool wants_ids = job->model.family == JOB_LR || job->model.family == JOB_FM;
+    bool wants_ids = job->model.family == JOB_LR || job->model.family == JOB_FM ||
+                     job->model.family == JOB_DEEPFM || job->model.family == JOB_DLRM;
     if (ids == 0 && wants_ids)
         return errbuf_set(err, ST_USAGE,
                           "data.fields: model.family=%s needs one of type id, ids, user or item",
@@ -125,18 +127,28 @@ static enum status check_data(const struct job *job, struct errbuf *err)
     return check_split(job, err);
 }
 
+static enum status check_layers(const struct u64s *widths, const char *name, bool needed,
+                                struct errbuf *err)
+{
+    const size_t least = needed ? 1 : 0;
+    if (widths->used < least || widths->used > HIDDEN_MAX)
+        return errbuf_set(err, ST_USAGE, "%s: %zu layers (allowed: %zu to %d)", name, widths->used,
+                          least, HIDDEN_MAX);
+    return ST_OK;
+}
+
 static enum status check_model(const struct job *job, struct errbuf *err)
 {
-    bool deep = job->model.family == JOB_MLP || job->model.family == JOB_DCNV2;
-    size_t layers = job->model.hidden.used;
-    if (deep && (layers < 1 || layers > HIDDEN_MAX))
-        return errbuf_set(err, ST_USAGE, "model.hidden: %zu layers (allowed: 1 to %d)", layers,
-                          HIDDEN_MAX);
-    if (job->optimizer.dense.kind == JOB_ROWWISE_ADAGRAD)
-        return errbuf_set(err, ST_USAGE,
-                          "optimizer.dense.kind: rowwise_adagrad is for tables (allowed: sgd, "
-                          "adagrad, adam)");
-    return ST_OK;
+    const bool deep = job->model.family != JOB_LR && job->model.family != JOB_FM;
+    const bool streams = job->model.family == JOB_FINALMLP;
+    enum status st = check_layers(&job->model.hidden, "model.hidden", deep, err);
+    if (st == ST_OK)
+        st = check_layers(&job->model.second.hidden, "model.second.hidden", streams, err);
+    if (st == ST_OK)
+        st = check_layers(&job->model.dlrm.bottom, "model.dlrm.bottom", false, err);
+    if (st == ST_OK)
+        st = check_layers(&job->model.finalmlp.gate_hidden, "model.finalmlp.gate_hidden", false, err);
+    return st;
 }
 
 static enum status check_cluster(const struct job *job, struct errbuf *err)
@@ -158,6 +170,8 @@ enum status job_check(const struct job *job, struct errbuf *err)
         st = check_fields(job, err);
     if (st == ST_OK)
         st = check_model(job, err);
+    if (st == ST_OK)
+        st = job_optim_check(job, err);
     if (st == ST_OK)
         st = check_cluster(job, err);
     return st == ST_OK ? st : errbuf_wrap(err, st, "%s: ", job->path);
