@@ -98,6 +98,31 @@ void vec_softplus(real *y, const real *x, size_t n)
     path->softplus(y, x, n);
 }
 
+void vec_tanh(real *y, const real *x, size_t n)
+{
+    path->tanh(y, x, n);
+}
+
+real vec_max(const real *x, size_t n)
+{
+    return path->max(x, n);
+}
+
+real vec_exp_sum(real *y, const real *x, real scale, real shift, size_t n)
+{
+    return path->exp_sum(y, x, scale, shift, n);
+}
+
+void vec_softmax_back(real *y, const real *p, const real *dp, real mean, real scale, size_t n)
+{
+    path->softmax_back(y, p, dp, mean, scale, n);
+}
+
+void vec_rank(const real *x, size_t n, real limit, size_t *out_above, size_t *out_same)
+{
+    path->rank(x, n, limit, out_above, out_same);
+}
+
 double vec_bce(real *dz, const real *z, const real *labels, size_t n, real scale)
 {
     return path->bce(dz, z, labels, n, scale);
@@ -168,4 +193,20 @@ void vec_bags_fm_back(real *d_rows, const real *rows, real delta, const real *su
                       const struct vec_bags *b)
 {
     path->bags_fm_back(d_rows, rows, delta, sums, b);
+}
+
+void vec_pairs(real *y, const real *x, size_t vectors, size_t d)
+{
+    path->pairs(y, x, vectors, d);
+}
+
+void vec_mix(real *y, const real *x, const struct vec_mixing *m, bool add)
+{
+    path->mix(y, x, m, add);
+}
+
+void vec_mix_weights(real *dw, const struct vec_matrix *dy, const struct vec_matrix *x,
+                     size_t vectors, bool add)
+{
+    path->mix_weights(dw, dy, x, vectors, add);
 }

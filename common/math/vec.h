@@ -37,6 +37,14 @@ void vec_exp(real *y, const real *x,
              size_t n); /* in place; ~2 ulp; 0 below -87.3, inf above 88.7 */
 void vec_sigmoid(real *y, const real *x, size_t n);  /* in place; finite for every x */
 void vec_softplus(real *y, const real *x, size_t n); /* in place; log(1 + e^x), finite up to inf */
+void vec_tanh(real *y, const real *x, size_t n);     /* in place; absolute error 1e-7 */
+real vec_max(const real *x, size_t n);               /* -inf if n = 0 */
+/* y = e^(scale x - shift); returns the sum of y. In place. What softmax is made of. */
+real vec_exp_sum(real *y, const real *x, real scale, real shift, size_t n);
+/* Softmax's gradient: y = p (dp - mean) scale, where mean is <p, dp>. In place over dp. */
+void vec_softmax_back(real *y, const real *p, const real *dp, real mean, real scale, size_t n);
+/* How many are above the limit, and how many equal to it. n < 2^24. */
+void vec_rank(const real *x, size_t n, real limit, size_t *out_above, size_t *out_same);
 /* Binary cross-entropy: returns the sum of max(z,0) - z l + log1p(e^-|z|), accumulated in double, and
  * writes dz = (sigmoid(z) - l) * scale. Finite for every finite z. */
 double vec_bce(real *dz, const real *z, const real *labels, size_t n, real scale);
@@ -121,5 +129,21 @@ real vec_bags_squares(real *sums, const real *rows, const struct vec_bags *b, bo
 /* d_rows[index] += delta w (sums - w v): the gradient of 1/2 sum_k (sums_k^2 - sum of w^2 v_k^2). */
 void vec_bags_fm_back(real *d_rows, const real *rows, real delta, const real *sums,
                       const struct vec_bags *b);
+
+/* -- vectors: a row of V vectors of d reals, side by side -- */
+
+/* y[i (i - 1) / 2 + j] = <x_i, x_j> for all j < i: V (V - 1) / 2 products. */
+void vec_pairs(real *y, const real *x, size_t vectors, size_t d);
+/* y_i = bias_i + sum_j w_ij x_j: the same mix of vectors in each of the d coordinates. */
+struct vec_mixing {
+    size_t vectors, d;
+    const real *w;    /* (V, V) */
+    const real *bias; /* (V) or NULL */
+    bool transposed;  /* w_ji instead of w_ij */
+};
+void vec_mix(real *y, const real *x, const struct vec_mixing *m, bool add);
+/* Its gradient over a batch: dw_ij = sum over rows of <dy_i, x_j>. dy and x have the same rows and cols. */
+void vec_mix_weights(real *dw, const struct vec_matrix *dy, const struct vec_matrix *x,
+                     size_t vectors, bool add);
 
 #endif

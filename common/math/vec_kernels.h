@@ -15,6 +15,11 @@ struct vec_kernels {
     void (*exp)(real *y, const real *x, size_t n);
     void (*sigmoid)(real *y, const real *x, size_t n);
     void (*softplus)(real *y, const real *x, size_t n);
+    void (*tanh)(real *y, const real *x, size_t n);
+    real (*max)(const real *x, size_t n);
+    real (*exp_sum)(real *y, const real *x, real scale, real shift, size_t n);
+    void (*softmax_back)(real *y, const real *p, const real *dp, real mean, real scale, size_t n);
+    void (*rank)(const real *x, size_t n, real limit, size_t *out_above, size_t *out_same);
     double (*bce)(real *dz, const real *z, const real *labels, size_t n, real scale);
     void (*finish)(real *y, const real *x, const real *scale, const real *shift, size_t n,
                    const struct vec_finish *f, uint64_t key);
@@ -35,6 +40,10 @@ struct vec_kernels {
     real (*bags_squares)(real *sums, const real *rows, const struct vec_bags *b, bool add);
     void (*bags_fm_back)(real *d_rows, const real *rows, real delta, const real *sums,
                          const struct vec_bags *b);
+    void (*pairs)(real *y, const real *x, size_t vectors, size_t d);
+    void (*mix)(real *y, const real *x, const struct vec_mixing *m, bool add);
+    void (*mix_weights)(real *dw, const struct vec_matrix *dy, const struct vec_matrix *x,
+                        size_t vectors, bool add);
 };
 
 extern const struct vec_kernels vec_plain;

@@ -10,11 +10,13 @@
 #define REAL_EXP   exp
 #define REAL_LOG1P log1p
 #define REAL_SQRT  sqrt
+#define REAL_TANH  tanh
 #define REAL_ABS   fabs
 #else
 #define REAL_EXP   expf
 #define REAL_LOG1P log1pf
 #define REAL_SQRT  sqrtf
+#define REAL_TANH  tanhf
 #define REAL_ABS   fabsf
 #endif
 
@@ -86,6 +88,48 @@ static void plain_softplus(real *y, const real *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         y[i] = (x[i] > 0 ? x[i] : 0) + REAL_LOG1P(REAL_EXP(-REAL_ABS(x[i])));
+}
+
+static void plain_tanh(real *y, const real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = REAL_TANH(x[i]);
+}
+
+static real plain_max(const real *x, size_t n)
+{
+    real most = -(real)INFINITY;
+    for (size_t i = 0; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+    return most;
+}
+
+static real plain_exp_sum(real *y, const real *x, real scale, real shift, size_t n)
+{
+    real sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        y[i] = REAL_EXP(scale * x[i] - shift);
+        sum += y[i];
+    }
+    return sum;
+}
+
+static void plain_softmax_back(real *y, const real *p, const real *dp, real mean, real scale,
+                               size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = p[i] * (dp[i] - mean) * scale;
+}
+
+static void plain_rank(const real *x, size_t n, real limit, size_t *out_above, size_t *out_same)
+{
+    size_t above = 0, below = 0;
+    for (size_t i = 0; i < n; i++) {
+        above += x[i] > limit;
+        below += x[i] < limit;
+    }
+    *out_above = above;
+    *out_same = n - above - below;
 }
 
 static double plain_bce(real *dz, const real *z, const real *labels, size_t n, real scale)
@@ -282,6 +326,40 @@ static void plain_bags_fm_back(real *d_rows, const real *rows, real delta, const
     }
 }
 
+static void plain_pairs(real *y, const real *x, size_t vectors, size_t d)
+{
+    for (size_t i = 1; i < vectors; i++)
+        for (size_t j = 0; j < i; j++)
+            *y++ = plain_dot(x + i * d, x + j * d, d);
+}
+
+static void plain_mix(real *y, const real *x, const struct vec_mixing *m, bool add)
+{
+    const size_t d = m->d;
+    for (size_t i = 0; i < m->vectors; i++) {
+        for (size_t k = 0; k < d; k++) {
+            real s = m->bias ? m->bias[i] : 0;
+            for (size_t j = 0; j < m->vectors; j++)
+                s += m->w[m->transposed ? j * m->vectors + i : i * m->vectors + j] * x[j * d + k];
+            y[i * d + k] = add ? y[i * d + k] + s : s;
+        }
+    }
+}
+
+static void plain_mix_weights(real *dw, const struct vec_matrix *dy, const struct vec_matrix *x,
+                              size_t vectors, bool add)
+{
+    const size_t d = x->cols / vectors;
+    for (size_t i = 0; i < vectors; i++) {
+        for (size_t j = 0; j < vectors; j++) {
+            real s = 0;
+            for (size_t r = 0; r < x->rows; r++)
+                s += plain_dot(dy->x + r * dy->ld + i * d, x->x + r * x->ld + j * d, d);
+            dw[i * vectors + j] = add ? dw[i * vectors + j] + s : s;
+        }
+    }
+}
+
 const struct vec_kernels vec_plain = {
     .dot = plain_dot,
     .sum = plain_sum,
@@ -293,6 +371,11 @@ const struct vec_kernels vec_plain = {
     .exp = plain_exp,
     .sigmoid = plain_sigmoid,
     .softplus = plain_softplus,
+    .tanh = plain_tanh,
+    .max = plain_max,
+    .exp_sum = plain_exp_sum,
+    .softmax_back = plain_softmax_back,
+    .rank = plain_rank,
     .bce = plain_bce,
     .finish = plain_finish,
     .finish_back = plain_finish_back,
@@ -306,4 +389,7 @@ const struct vec_kernels vec_plain = {
     .bags_scatter = plain_bags_scatter,
     .bags_squares = plain_bags_squares,
     .bags_fm_back = plain_bags_fm_back,
+    .pairs = plain_pairs,
+    .mix = plain_mix,
+    .mix_weights = plain_mix_weights,
 };

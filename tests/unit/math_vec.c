@@ -145,6 +145,26 @@ static void call_bags(size_t n, float *y, float *z)
     }
 }
 
+/* n is d; vectors up to 11, rows over every remainder of the blocks. */
+static void call_vectors(size_t n, float *y, float *z)
+{
+    static const size_t many[] = {1, 2, 5, 11}, rows_of[] = {1, 3, 16, 19};
+    for (size_t i = 0; i < 4; i++) {
+        const size_t V = many[i];
+        const struct vec_mixing m = {V, n, in_b + 1, i % 2 ? in_c + 2 : NULL, i >= 2};
+        vec_pairs(y + 60 * i, in_a + 1, V, n);
+        vec_mix(y + 300, in_a + 1, &m, false);
+        vec_mix(y + 1100, in_a + 1, &m, true);
+        const struct vec_matrix dy = {in_a + 1, n * V + 1,
+                                      rows_of[i] * V * n < 3000 ? rows_of[i] : 1, n * V};
+        const struct vec_matrix x = {in_b + 3, n * V + 2, dy.rows, n * V};
+        if (n > 0)
+            vec_mix_weights(z + 200 * i, &dy, &x, V, false);
+        if (n > 0)
+            vec_mix_weights(z + 1000, &dy, &x, V, true);
+    }
+}
+
 static void paths_agree(enum vec_path path)
 {
     if (vec_force(path) != path) {
@@ -158,6 +178,7 @@ static void paths_agree(enum vec_path path)
         both(path, call_columns, n, ROOM - 10, 2e-5);
         both(path, call_layer_norm, n, ROOM - 10, 1e-5);
         both(path, call_bags, n, ROOM - 10, 1e-5);
+        both(path, call_vectors, n, ROOM - 10, 1e-4);
     }
 }
 
