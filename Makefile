@@ -83,8 +83,9 @@ SRC_base     := $(call in,common/base, \
     stats status stream thread utf8 yaml)
 SRC_math     := $(call in,common/math,gemm gemm_avx512 vec vec_avx2 vec_avx512 vec_plain)
 SRC_nn       := $(call in,common/nn, \
-    epilogue graph model model_dcnv2 model_fm model_lr model_mlp op_activation op_add op_bag_sum op_batch_norm \
-    op_bce op_concat op_cross op_embed op_fm op_layer_norm op_linear)
+    epilogue graph model model_dcnv2 model_deepfm model_dlrm model_finalmlp model_finalnet model_fm model_lr \
+    model_mlp model_widedeep op_activation op_add op_bag_sum op_batch_norm op_bce op_bilinear op_columns op_concat \
+    op_cross op_embed op_factorized op_field_gate op_fm op_gate op_imitate op_layer_norm op_linear op_pairs)
 SRC_feature  := $(call in,common/feature,encode fit keyset number schema)
 SRC_data     := $(call in,common/data, \
     batch cache cache_writer columns convert dataset deal duckdb inspect inspect_text intake joins lines popularity \

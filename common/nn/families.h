@@ -16,15 +16,34 @@ uint32_t model_lr_build(struct graph *g, struct errbuf *err);
 uint32_t model_fm_build(struct graph *g, struct errbuf *err);
 uint32_t model_mlp_build(struct graph *g, struct errbuf *err);
 uint32_t model_dcnv2_build(struct graph *g, struct errbuf *err);
+uint32_t model_widedeep_build(struct graph *g, struct errbuf *err);
+uint32_t model_deepfm_build(struct graph *g, struct errbuf *err);
+uint32_t model_dlrm_build(struct graph *g, struct errbuf *err);
+uint32_t model_finalmlp_build(struct graph *g, struct errbuf *err);
+uint32_t model_finalnet_build(struct graph *g, struct errbuf *err);
 
 /* -- parts that families share; each stands in the file of the family that it is named after -- */
 
 /* z (n, 1) = bias + sum of the "linear" table's rows + floats times "linear.floats". */
 uint32_t model_lr_logit(struct graph *g);
-/* E (n, F d + D): the "embedding" table's rows by field, and the floats behind them. */
-uint32_t model_mlp_features(struct graph *g);
-/* model.hidden: linear, batch norm (if model.batch_norm), relu, dropout; x itself if there are none. */
+/* The second-order term of `table` and, if there are floats, of them. */
+uint32_t model_fm_pairs(struct graph *g, uint32_t table);
+/* The sparse table "embedding", or GRAPH_NONE without id fields. */
+uint32_t model_mlp_table(struct graph *g);
+/* E (n, F d + D): the rows of `table` by field, and the floats behind them. */
+uint32_t model_mlp_features(struct graph *g, uint32_t table);
+/* Hidden layers NAME.0, NAME.1 ...: linear, batch norm (if model.batch_norm), relu, dropout; x itself if
+ * there are none. */
+struct model_net {
+    const char *name;
+    const struct u64s *hidden; /* widths; borrowed */
+    double dropout;
+};
+uint32_t model_mlp_net(struct graph *g, uint32_t x, const struct model_net *net);
+/* The net of model.hidden, "mlp". */
 uint32_t model_mlp_hidden(struct graph *g, uint32_t x);
+/* Batch norm NAME.bn.weight, .bias, .mean, .var. */
+uint32_t model_mlp_norm(struct graph *g, uint32_t x, const char *name, const struct epilogue *e);
 /* A linear layer `name` with Xavier-normal weight and zero bias. */
 uint32_t model_mlp_linear(struct graph *g, uint32_t x, const char *name, size_t width,
                           const struct epilogue *e);

@@ -73,6 +73,7 @@ struct graph_run {                     /* one walk over the graph */
     bool train;
     size_t rows[ROWS_KINDS]; /* how many rows each kind has; FIXED unused */
     double loss;             /* out: sum over the records */
+    double loss_aside;       /* out: of losses that help to train but judge nothing (op_imitate) */
 };
 
 struct op {
@@ -88,6 +89,8 @@ struct op {
     struct vec_finish finish; /* epilogue: activation and dropout */
     uint32_t layer;           /* number of this dropout in the graph: part of its key */
     real eps;
+    real scale;   /* of op_add's sum, of op_imitate's loss */
+    size_t param; /* of the kind: how many vectors, which column ... */
 };
 
 struct op_kind {

@@ -29,6 +29,11 @@ static const struct {
     {JOB_FM, model_fm_build},
     {JOB_MLP, model_mlp_build},
     {JOB_DCNV2, model_dcnv2_build},
+    {JOB_WIDEDEEP, model_widedeep_build},
+    {JOB_DEEPFM, model_deepfm_build},
+    {JOB_DLRM, model_dlrm_build},
+    {JOB_FINALMLP, model_finalmlp_build},
+    {JOB_FINALNET, model_finalnet_build},
 };
 
 /* More tensors than a plan can hold: judged before building, so that building can't fail half-way. */
@@ -38,9 +43,12 @@ static enum status check_size(const struct job *job, size_t fields, size_t float
     if (fields + floats == 0)
         return errbuf_set(err, ST_USAGE,
                           "data.fields: a model needs at least one id or float field");
-    const size_t layers = job->model.hidden.used + (size_t)job->model.cross;
+    const size_t layers = job->model.hidden.used + (size_t)job->model.cross +
+                          job->model.second.hidden.used + job->model.dlrm.bottom.used +
+                          2 * job->model.finalmlp.gate_hidden.used;
     if (layers > 256)
-        return errbuf_set(err, ST_USAGE, "model.hidden, model.cross: %zu layers, at most 256",
+        return errbuf_set(err, ST_USAGE,
+                          "model.hidden, model.cross and the like: %zu layers, at most 256",
                           layers);
     return ST_OK;
 }

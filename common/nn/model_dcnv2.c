@@ -27,7 +27,7 @@ static uint32_t dcnv2_cross(struct graph *g, uint32_t e)
 uint32_t model_dcnv2_build(struct graph *g, struct errbuf *err)
 {
     (void)err;
-    const uint32_t e = model_mlp_features(g);
+    const uint32_t e = model_mlp_features(g, model_mlp_table(g));
     const uint32_t cross = dcnv2_cross(g, e);
     uint32_t both = cross;
     if (g->job->model.hidden.used) {

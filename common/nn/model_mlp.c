@@ -10,12 +10,17 @@
 #include "common/nn/families.h"
 #include "common/nn/ops.h"
 
-uint32_t model_mlp_features(struct graph *g)
+uint32_t model_mlp_table(struct graph *g)
+{
+    return g->fields ? graph_table(g, "embedding", (size_t)g->job->model.embedding) : GRAPH_NONE;
+}
+
+uint32_t model_mlp_features(struct graph *g, uint32_t table)
 {
     uint32_t parts[2];
     size_t used = 0;
     if (g->fields)
-        parts[used++] = op_embed(g, graph_table(g, "embedding", (size_t)g->job->model.embedding));
+        parts[used++] = op_embed(g, table);
     if (g->floats)
         parts[used++] = graph_float_features(g);
     return used == 1 ? parts[0] : op_concat(g, parts, used);
@@ -33,42 +38,47 @@ uint32_t model_mlp_linear(struct graph *g, uint32_t x, const char *name, size_t 
     return op_linear(g, x, w, b, e);
 }
 
-static uint32_t mlp_norm(struct graph *g, uint32_t x, size_t layer, const struct epilogue *e)
+uint32_t model_mlp_norm(struct graph *g, uint32_t x, const char *name, const struct epilogue *e)
 {
     const size_t width = graph_at(g, x)->cols;
-    char name[4][PLAN_NAME_MAX];
+    char tensor[4][PLAN_NAME_MAX];
     const char *const parts[4] = {"weight", "bias", "mean", "var"};
     for (size_t i = 0; i < 4; i++)
-        (void)snprintf(name[i], PLAN_NAME_MAX, "mlp.%zu.bn.%s", layer, parts[i]);
+        (void)snprintf(tensor[i], PLAN_NAME_MAX, "%s.bn.%s", name, parts[i]);
     const struct op_norm norm = {
-        .gamma = graph_vector(g, name[0], width, PLAN_ONE),
-        .beta = graph_vector(g, name[1], width, PLAN_ZERO),
-        .mean = graph_stat(g, name[2], width, PLAN_ZERO),
-        .var = graph_stat(g, name[3], width, PLAN_ONE),
+        .gamma = graph_vector(g, tensor[0], width, PLAN_ONE),
+        .beta = graph_vector(g, tensor[1], width, PLAN_ZERO),
+        .mean = graph_stat(g, tensor[2], width, PLAN_ZERO),
+        .var = graph_stat(g, tensor[3], width, PLAN_ONE),
         .eps = (real)1e-5,
     };
     return op_batch_norm(g, x, &norm, e);
 }
 
-uint32_t model_mlp_hidden(struct graph *g, uint32_t x)
+uint32_t model_mlp_net(struct graph *g, uint32_t x, const struct model_net *net)
 {
     const struct epilogue none = {0};
-    const struct epilogue finish = {.relu = true, .dropout = g->job->model.dropout};
+    const struct epilogue finish = {.relu = true, .dropout = net->dropout};
     const bool norm = g->job->model.batch_norm;
-    for (size_t i = 0; i < g->job->model.hidden.used; i++) {
+    for (size_t i = 0; i < net->hidden->used; i++) {
         char name[PLAN_NAME_MAX];
-        (void)snprintf(name, sizeof(name), "mlp.%zu", i);
-        x = model_mlp_linear(g, x, name, (size_t)g->job->model.hidden.item[i],
-                             norm ? &none : &finish);
+        (void)snprintf(name, sizeof(name), "%s.%zu", net->name, i);
+        x = model_mlp_linear(g, x, name, (size_t)net->hidden->item[i], norm ? &none : &finish);
         if (norm)
-            x = mlp_norm(g, x, i, &finish);
+            x = model_mlp_norm(g, x, name, &finish);
     }
     return x;
+}
+
+uint32_t model_mlp_hidden(struct graph *g, uint32_t x)
+{
+    return model_mlp_net(g, x,
+                         &(struct model_net){"mlp", &g->job->model.hidden, g->job->model.dropout});
 }
 
 uint32_t model_mlp_build(struct graph *g, struct errbuf *err)
 {
     (void)err;
-    const uint32_t h = model_mlp_hidden(g, model_mlp_features(g));
+    const uint32_t h = model_mlp_hidden(g, model_mlp_features(g, model_mlp_table(g)));
     return model_mlp_linear(g, h, "out", 1, &(struct epilogue){0});
 }

@@ -9,6 +9,7 @@
 #ifndef PENSTOCK_COMMON_NN_OPS_H
 #define PENSTOCK_COMMON_NN_OPS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,21 +44,39 @@ uint32_t op_layer_norm(struct graph *g, uint32_t x, uint32_t gamma, uint32_t bet
 /* x0 * (W x + b) + x, all (rows, cols); weight (cols, cols), bias (cols) */
 uint32_t op_cross(struct graph *g, uint32_t x0, uint32_t x, uint32_t weight, uint32_t bias);
 
+/* Dot products of all pairs of `vectors` side by side, j < i: (rows, V d) -> (rows, V (V - 1) / 2) */
+uint32_t op_pairs(struct graph *g, uint32_t x, size_t vectors);
+/* FinalNet's: x (rows, 2 m) = [h2 ; h1] -> h2 + h1 h2 (rows, m), or [h2 ; h1 h2] (rows, 2 m) if concat. */
+uint32_t op_factorized(struct graph *g, uint32_t x, bool concat);
+/* FinalMLP's: sum over heads of a_h' W_h b_h. a (rows, A), b (rows, B), weight (A, B / heads): the heads'
+ * matrices (A / heads, B / heads) one below the other -> (rows, 1) */
+uint32_t op_bilinear(struct graph *g, uint32_t a, uint32_t b, uint32_t weight);
+/* FinalMLP's: x 2 sigmoid(t); t as x, or one gate of all rows: fixed (1, cols) */
+uint32_t op_gate(struct graph *g, uint32_t x, uint32_t t);
+/* FinalNet's: x (rows, F d) times W x + b across the fields, + x if residual. weight (F, F), bias (F) */
+uint32_t op_field_gate(struct graph *g, uint32_t x, uint32_t weight, uint32_t bias, bool residual);
+
 /* -- elementwise: the shape stays -- */
 
 uint32_t op_epilogue(struct graph *g, uint32_t x, const struct epilogue *e); /* relu, dropout */
 uint32_t op_sigmoid(struct graph *g, uint32_t x);
 uint32_t op_softplus(struct graph *g, uint32_t x);
 uint32_t op_add(struct graph *g, uint32_t a, uint32_t b);
+uint32_t op_mean(struct graph *g, uint32_t a, uint32_t b); /* (a + b) / 2 */
 
 /* -- shape -- */
 
 /* Side by side: (rows, sum of cols). At most OP_IN_MAX parts. */
 uint32_t op_concat(struct graph *g, const uint32_t *parts, size_t parts_used);
 
+/* Columns [from, from + cols) by themselves. */
+uint32_t op_columns(struct graph *g, uint32_t x, size_t from, size_t cols);
+
 /* -- losses -- */
 
 /* Mean binary cross-entropy of logits z (n, 1) against the batch's labels. */
 void op_bce(struct graph *g, uint32_t z);
+/* weight * mean cross-entropy of z (n, 1) against sigmoid(teacher), which stays as it is. */
+void op_imitate(struct graph *g, uint32_t z, uint32_t teacher, double weight);
 
 #endif

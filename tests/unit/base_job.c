@@ -141,14 +141,16 @@ static void test_full(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    refuses("", NULL, "job.yaml: model.family is required (lr|fm|mlp|dcnv2)");
+    refuses("", NULL,
+            "job.yaml: model.family is required "
+            "(lr|fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet)");
     refuses("model: {family: lr}\ntrain: {bacth: 5}\n", NULL,
             "job.yaml:2:9: train.bacth: no such key; the nearest is train.batch");
     refuses("model: {family: lr}\ntrain: {batch: 0}\n", NULL,
             "job.yaml:2:16: train.batch: 0 is below 1 (allowed: 1 to 16M)");
     refuses("model: {family: lr, hidden: [1]}\n", NULL,
             "job.yaml:1:21: model.hidden: does not apply here (it applies with "
-            "model.family=mlp|dcnv2)");
+            "model.family=mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet)");
     refuses("model:\n  cross: 2\n  family: mlp\n", NULL,
             "job.yaml:2:3: model.cross: does not apply here (it applies with model.family=dcnv2)");
     refuses("model: {family: lr}\ndata: {split: {valid: .2}}\n", NULL,
@@ -160,7 +162,8 @@ static void test_refused(void **state)
     refuses(least, "train.slices=4",
             "--set train.slices: does not apply here (it applies with train.consistency=bsp)");
     refuses(least, "model.family=x",
-            "--set model.family: x is not one of the choices (allowed: lr, fm, mlp, dcnv2)");
+            "--set model.family: x is not one of the choices (allowed: lr, fm, mlp, dcnv2, "
+            "widedeep, deepfm, dlrm, finalmlp, finalnet)");
     refuses("model: {family: lr}\nmodel: {family: lr}\n", NULL,
             "job.yaml:2:1: model: this key stands in line 1 already");
     refuses("model: &a {family: lr}\n", NULL, "job.yaml:1:8: anchors (&name) are not allowed here");
@@ -200,8 +203,9 @@ static void test_fields_refused(void **state)
 static void test_another_family_by_set(void **state)
 {
     (void)state;
-    static const char *const families[] = {"lr", "fm", "mlp", "dcnv2"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const families[] = {"lr",   "fm",       "mlp",     "dcnv2", "widedeep", "deepfm",
+                                           "dlrm", "finalmlp", "finalnet"};
+    for (int i = 0; i < JOB_CLICK_FAMILIES; i++) {
         char set[40];
         snprintf(set, sizeof set, "model.family=%s", families[i]);
         parses(full, set);

@@ -27,7 +27,9 @@
 struct nn_case {
     /* -- set by the test before case_open -- */
     struct job job; /* model.* and train.seed */
-    uint64_t hidden[CASE_HIDDEN_MAX];
+    uint64_t hidden[CASE_HIDDEN_MAX], second[CASE_HIDDEN_MAX];
+    uint64_t bottom[CASE_HIDDEN_MAX], gate_hidden[CASE_HIDDEN_MAX];
+    struct job_field schema[3]; /* of the first fields: an id, the item, the user */
     size_t n, fields, floats, unique;
     bool weights;
     double spread; /* parameters are moved by N(0, spread^2) from where the plan begins them */
@@ -168,13 +170,38 @@ static inline struct nn_case case_default(int family)
     c.job.model.hidden.used = 2;
     c.job.model.cross = 2;
     c.job.train.seed = 42;
+    c.second[0] = 4;
+    c.job.model.second.hidden.used = 1;
+    c.bottom[0] = 3;
+    c.job.model.dlrm.bottom.used = 1;
+    c.gate_hidden[0] = 5;
+    c.job.model.finalmlp.gate_hidden.used = 1;
+    c.job.model.finalmlp.heads = 2;
+    if (family == JOB_FINALMLP)
+        c.hidden[1] = 4; /* two heads must divide it */
+    c.job.model.finalnet.gate = JOB_FIELD_GATE_SUM;
+    c.job.model.finalnet.teach = 0.7;
+    c.schema[0].type = FIELD_ID;
+    c.schema[1].type = FIELD_ITEM;
+    c.schema[2].type = FIELD_USER;
     return c;
+}
+
+/* The job's lists are the case's arrays. */
+static inline void case_lists(struct nn_case *c)
+{
+    c->job.model.hidden.item = c->hidden;
+    c->job.model.second.hidden.item = c->second;
+    c->job.model.dlrm.bottom.item = c->bottom;
+    c->job.model.finalmlp.gate_hidden.item = c->gate_hidden;
+    c->job.data.fields = c->schema;
+    c->job.data.fields_used = c->fields < 3 ? c->fields : 3;
 }
 
 /* The case stands at a fixed address from here on. */
 static inline enum status case_open(struct nn_case *c, struct errbuf *err)
 {
-    c->job.model.hidden.item = c->hidden;
+    case_lists(c);
     case_batch(c);
     c->logits = case_hold(c, c->n, sizeof(real));
     if (!c->build) {

@@ -19,21 +19,34 @@
 #include "common/nn/graph.c"
 #include "common/nn/model.c"
 #include "common/nn/model_dcnv2.c"
+#include "common/nn/model_deepfm.c"
+#include "common/nn/model_dlrm.c"
+#include "common/nn/model_finalmlp.c"
+#include "common/nn/model_finalnet.c"
 #include "common/nn/model_fm.c"
 #include "common/nn/model_lr.c"
 #include "common/nn/model_mlp.c"
+#include "common/nn/model_widedeep.c"
 #include "common/nn/op_activation.c"
 #include "common/nn/op_add.c"
 #include "common/nn/op_bag_sum.c"
 #include "common/nn/op_batch_norm.c"
 #include "common/nn/op_bce.c"
+#include "common/nn/op_bilinear.c"
+#include "common/nn/op_columns.c"
 #include "common/nn/op_concat.c"
 #include "common/nn/op_cross.c"
 #include "common/nn/op_embed.c"
+#include "common/nn/op_factorized.c"
+#include "common/nn/op_field_gate.c"
 #include "common/nn/op_fm.c"
+#include "common/nn/op_gate.c"
+#include "common/nn/op_imitate.c"
 #include "common/nn/op_layer_norm.c"
 #include "common/nn/op_linear.c"
+#include "common/nn/op_pairs.c"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -55,11 +68,41 @@ static void expect_close(const char *what, size_t i, double analytic, double num
         fail_msg("%s %zu: analytic %.12g, numeric %.12g", what, i, analytic, numeric);
 }
 
-static double loss_at(struct nn_case *c, size_t i, double h)
+/* What two blocks of FinalNet imitate is held still in backward. So it is here: `still` has the teacher's
+ * probabilities at the point where the gradient was taken. Both students' losses are linear in them, and the
+ * students' logits sum to twice the teacher's. NULL: no such thing in this case. */
+static double still_part(const struct nn_case *c, const double *still)
+{
+    double sum = 0;
+    for (size_t i = 0; i < c->n && still; i++)
+        sum += 2 * c->logits[i] * (1 / (1 + exp(-c->logits[i])) - still[i]);
+    return c->job.model.finalnet.teach * sum;
+}
+
+/* As case_step, but the loss is the sum of all losses. */
+static void step_all(struct nn_case *c, const double *still)
+{
+    struct graph *g = c->model ? c->model->graph : c->graph;
+    struct graph_run run = run_of(&c->in, &c->p, &c->g);
+    graph_bind(g, &run);
+    graph_forward(g, &run);
+    if (c->model)
+        memcpy(c->logits, graph_at(g, c->model->logit)->value, c->n * sizeof(real));
+    graph_backward(g, &run);
+    c->loss = (run.loss + run.loss_aside + still_part(c, still)) / (double)c->n;
+}
+
+static bool has_teacher(const struct nn_case *c)
+{
+    return c->model && c->job.model.family == JOB_FINALNET && c->job.model.finalnet.teach > 0 &&
+           c->job.model.second.hidden.used > 0;
+}
+
+static double loss_at(struct nn_case *c, const double *still, size_t i, double h)
 {
     const double kept = c->w[i];
     c->w[i] = kept + h;
-    case_step(c);
+    step_all(c, still);
     c->w[i] = kept;
     return c->loss;
 }
@@ -87,7 +130,10 @@ static void check_case(struct nn_case *c, double tolerance)
     const struct graph *g = c->model ? c->model->graph : c->graph;
     memset(g->slab, 0xff, g->slab_bytes);
     memset(c->dw, 0xff, c->used * sizeof(*c->dw));
-    case_step(c);
+    step_all(c, NULL);
+    double *teacher = mem_array(c->n, sizeof(*teacher)), *still = has_teacher(c) ? teacher : NULL;
+    for (size_t i = 0; i < c->n; i++)
+        teacher[i] = 1 / (1 + exp(-c->logits[i]));
     double *dw = mem_array(c->used, sizeof(*dw)), *v = mem_array(c->used, sizeof(*v));
     double *at = mem_array(c->used, sizeof(*at));
     memcpy(dw, c->dw, c->used * sizeof(*dw));
@@ -97,7 +143,8 @@ static void check_case(struct nn_case *c, double tolerance)
             assert_true(dw[i] == 0);
             continue;
         }
-        const double numeric = (loss_at(c, i, STEP) - loss_at(c, i, -STEP)) / (2 * STEP);
+        const double numeric =
+            (loss_at(c, still, i, STEP) - loss_at(c, still, i, -STEP)) / (2 * STEP);
         expect_close("parameter", i, dw[i], numeric, tolerance);
     }
     for (uint64_t d = 0; d < DIRECTIONS; d++) {
@@ -106,12 +153,13 @@ static void check_case(struct nn_case *c, double tolerance)
         for (int side = 0; side < 2; side++) {
             for (size_t i = 0; i < c->used; i++)
                 c->w[i] = at[i] + (side ? -STEP : STEP) * v[i];
-            case_step(c);
+            step_all(c, still);
             loss[side] = c->loss;
         }
         memcpy(c->w, at, c->used * sizeof(*at));
         expect_close("direction", (size_t)d, slope, (loss[0] - loss[1]) / (2 * STEP), tolerance);
     }
+    free(teacher);
     free(dw);
     free(v);
     free(at);
@@ -338,6 +386,122 @@ static uint32_t build_concat_norm(struct graph *g) /* in-place operators that wr
     return head(g, op_concat(g, parts, 2));
 }
 
+static uint32_t build_pairs(struct graph *g)
+{
+    return head(g, op_pairs(g, embedded(g), 3));
+}
+
+static uint32_t
+build_pairs_shared(struct graph *g) /* as DLRM: beside what it is made of, in one concat */
+{
+    const uint32_t x = embedded(g), parts[2] = {mixed(g, "w", x, 4), x};
+    const uint32_t all = op_concat(g, parts, 2);
+    const uint32_t top[2] = {all, op_pairs(g, all, 4)};
+    return head(g, op_concat(g, top, 2));
+}
+
+static uint32_t factorized_of(struct graph *g, const char *name, bool concat)
+{
+    return op_factorized(g, mixed(g, name, embedded(g), 14), concat);
+}
+
+static uint32_t build_factorized(struct graph *g)
+{
+    return head(g, factorized_of(g, "w", false));
+}
+
+static uint32_t build_factorized_concat(struct graph *g)
+{
+    return head(g, factorized_of(g, "w", true));
+}
+
+static uint32_t
+build_factorized_norm(struct graph *g) /* told of rows by the layer, tells the norm */
+{
+    const uint32_t x = embedded(g);
+    const uint32_t w = graph_matrix(g, "w", 38, 12, 0.5), b = graph_vector(g, "b", 38, PLAN_ZERO);
+    const uint32_t h = op_linear(g, x, w, b, &(struct epilogue){0});
+    return head(g, norm_of(g, op_factorized(g, h, false), (struct epilogue){.dropout = 0.3}));
+}
+
+static uint32_t build_factorized_shared(struct graph *g) /* adds to a gradient that is there */
+{
+    const uint32_t x = mixed(g, "w", embedded(g), 6);
+    const uint32_t both[3] = {op_factorized(g, x, false), op_factorized(g, x, true), x};
+    return head(g, op_concat(g, both, 3));
+}
+
+static uint32_t bilinear_of(struct graph *g, uint32_t a, uint32_t b, size_t heads)
+{
+    const size_t rows = graph_at(g, a)->cols, cols = graph_at(g, b)->cols / heads;
+    return op_bilinear(g, a, b, graph_matrix(g, "heads", rows, cols, 0.5));
+}
+
+static uint32_t build_bilinear(struct graph *g)
+{
+    const uint32_t x = embedded(g);
+    return bilinear_of(g, mixed(g, "a", x, 7), mixed(g, "b", x, 5), 1);
+}
+
+static uint32_t
+build_bilinear_heads(struct graph *g) /* of columns of one matrix, which others read */
+{
+    const uint32_t x = embedded(g);
+    const uint32_t both[2] = {mixed(g, "a", x, 18), mixed(g, "b", x, 6)};
+    const uint32_t side = op_concat(g, both, 2);
+    return op_add(g, head(g, side), bilinear_of(g, both[0], both[1], 3));
+}
+
+static uint32_t build_gate(struct graph *g) /* of each row; x has another reader */
+{
+    const uint32_t x = embedded(g);
+    return head(g, op_add(g, op_gate(g, x, mixed(g, "t", x, 12)), x));
+}
+
+static uint32_t build_gate_of_all(struct graph *g) /* one gate, used twice */
+{
+    const uint32_t x = embedded(g), t = graph_vector(g, "t", 12, PLAN_ZERO);
+    return head(g, op_gate(g, op_gate(g, x, t), t));
+}
+
+static uint32_t build_field_gate(struct graph *g)
+{
+    const uint32_t w = graph_matrix(g, "w", 3, 3, 0.5), b = graph_vector(g, "b", 3, PLAN_ONE);
+    return head(g, op_field_gate(g, embedded(g), w, b, false));
+}
+
+static uint32_t build_field_gate_tied(struct graph *g) /* twice the same gate, beside its input */
+{
+    const uint32_t x = embedded(g);
+    const uint32_t w = graph_matrix(g, "w", 3, 3, 0.5), b = graph_vector(g, "b", 3, PLAN_ONE);
+    const uint32_t y = op_field_gate(g, x, w, b, true);
+    const uint32_t parts[2] = {x, op_field_gate(g, y, w, b, false)};
+    return head(g, op_concat(g, parts, 2));
+}
+
+static uint32_t build_columns(struct graph *g) /* parts that overlap, and one alone */
+{
+    const uint32_t x = embedded(g);
+    const uint32_t a = op_columns(g, x, 0, 5), b = op_columns(g, x, 3, 5);
+    return op_add(g, head(g, op_mean(g, a, op_sigmoid(g, b))),
+                  op_mean(g, op_columns(g, x, 11, 1), op_columns(g, x, 0, 1)));
+}
+
+static uint32_t build_imitate(struct graph *g) /* a teacher without a gradient: a float */
+{
+    const uint32_t z = head(g, embedded(g));
+    op_imitate(g, z, op_columns(g, graph_float_features(g), 1, 1), 0.7);
+    return z;
+}
+
+static uint32_t
+build_imitate_begins(struct graph *g) /* reads a teacher last, so it begins its gradient */
+{
+    const uint32_t y = head(g, embedded(g)), z = op_sigmoid(g, y);
+    op_imitate(g, z, y, 0);
+    return z;
+}
+
 static const struct {
     const char *name;
     uint32_t (*build)(struct graph *g);
@@ -368,6 +532,21 @@ static const struct {
     {"concat", build_concat, false},
     {"concat nested", build_concat_nested, false},
     {"concat of a norm", build_concat_norm, true},
+    {"pairs", build_pairs, false},
+    {"pairs shared", build_pairs_shared, false},
+    {"factorized", build_factorized, false},
+    {"factorized concat", build_factorized_concat, false},
+    {"factorized between linear and norm", build_factorized_norm, false},
+    {"factorized shared", build_factorized_shared, false},
+    {"bilinear", build_bilinear, false},
+    {"bilinear of three heads", build_bilinear_heads, false},
+    {"gate", build_gate, false},
+    {"gate of all rows", build_gate_of_all, false},
+    {"field_gate", build_field_gate, false},
+    {"field_gate tied", build_field_gate_tied, false},
+    {"columns, mean", build_columns, false},
+    {"imitate", build_imitate, false},
+    {"imitate begins a gradient", build_imitate_begins, false},
 };
 
 static void operators_with(size_t n, bool weights)
@@ -403,39 +582,77 @@ static void test_operators_one_record(void **state)
 
 /* -- families -- */
 
-static const int families_all[] = {JOB_LR, JOB_FM, JOB_MLP, JOB_DCNV2};
+static void families_with(int family, unsigned variant)
+{
+    struct nn_case c = case_default(family);
+    c.floats = variant & 1 ? 2 : 0;
+    c.weights = (variant & 2) != 0;
+    c.job.model.batch_norm = (variant & 4) != 0;
+    c.job.model.dropout = variant & 8 ? 0.3 : 0;
+    c.job.model.second.dropout = variant & 8 ? 0.2 : 0;
+    check_case(&c, 1e-5);
+}
 
 static void test_families(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < 4; f++) {
-        for (unsigned variant = 0; variant < 16; variant++) {
-            struct nn_case c = case_default(families_all[f]);
-            c.floats = variant & 1 ? 2 : 0;
-            c.weights = (variant & 2) != 0;
-            c.job.model.batch_norm = (variant & 4) != 0;
-            c.job.model.dropout = variant & 8 ? 0.3 : 0;
-            check_case(&c, 1e-5);
-        }
+    for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
+        print_message("    %s\n", job_family_name(family));
+        for (unsigned variant = 0; variant < 16; variant++)
+            families_with(family, variant);
     }
+}
+
+/* Shapes: 0 one record, 1 no hidden layer, 2 no cross layer, 3 one field, 4 floats alone. */
+static bool has_shape(int family, unsigned shape)
+{
+    const bool wants_ids = family == JOB_FM || family == JOB_DEEPFM || family == JOB_DLRM;
+    return !(shape == 1 && family == JOB_FINALMLP) && !(shape == 3 && family == JOB_DLRM) &&
+           !(shape == 4 && wants_ids);
 }
 
 static void test_families_shapes(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < 4; f++) {
+    for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
         for (unsigned shape = 0; shape < 5; shape++) {
-            struct nn_case c = case_default(families_all[f]);
+            struct nn_case c = case_default(family);
             c.job.model.batch_norm = true;
             c.n = shape == 0 ? 1 : 5;
             c.job.model.hidden.used = shape == 1 ? 0 : 1;
             c.job.model.cross = shape == 2 ? 0 : 3;
-            c.fields = shape == 3 ? 1 : 3;
+            c.fields = shape == 3 ? 1 : shape == 4 ? 0 : 3;
             c.floats = shape == 4 ? 3 : 0;
-            if (shape == 4 && families_all[f] != JOB_FM)
-                c.fields = 0; /* floats alone */
-            check_case(&c, 1e-5);
+            if (has_shape(family, shape))
+                check_case(&c, 1e-5);
         }
+    }
+}
+
+/* Every choice of the options that belong to one family. */
+static void test_families_options(void **state)
+{
+    (void)state;
+    for (unsigned variant = 0; variant < 12; variant++) {
+        struct nn_case c = case_default(variant < 3   ? JOB_DLRM
+                                        : variant < 6 ? JOB_FINALMLP
+                                                      : JOB_FINALNET);
+        c.floats = variant % 2 ? 2 : 0;
+        c.job.model.batch_norm = true;
+        c.job.model.dlrm.top = JOB_TOP_DOTS;
+        c.job.model.dlrm.bottom.used = variant == 1 ? 0 : 1;
+        c.job.model.finalmlp.gate = variant == 3 ? JOB_GATE_BIAS : JOB_GATE_FIELDS;
+        c.job.model.finalmlp.gate_hidden.used = variant == 5 ? 0 : 1;
+        c.job.model.finalmlp.heads = variant == 4 ? 4 : 1;
+        c.job.model.finalnet.gate = (int)variant % 3; /* none, sum, concat */
+        c.job.model.finalnet.mix = variant == 9 || variant == 10 ? JOB_MIX_CONCAT : JOB_MIX_SUM;
+        c.job.model.second.hidden.used = variant == 7 || variant == 10 ? 0 : 1;
+        if (c.job.model.family == JOB_FINALMLP)
+            c.job.model.second.hidden.used = 1;
+        c.job.model.finalnet.teach = variant == 8 ? 0 : 1.5;
+        c.hidden[1] = 4;
+        print_message("    %s, variant %u\n", job_family_name(c.job.model.family), variant);
+        check_case(&c, 1e-5);
     }
 }
 
@@ -473,8 +690,8 @@ static void overfit(int family)
 static void test_overfit(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < 4; f++)
-        overfit(families_all[f]);
+    for (int family = 0; family < JOB_CLICK_FAMILIES; family++)
+        overfit(family);
 }
 
 /* -- golden values -- */
@@ -499,12 +716,14 @@ static void test_golden(void **state)
 static int golden_print(void)
 {
     for (size_t f = 0; f < GOLDEN_FAMILIES; f++) {
-        struct nn_case c = golden_case(goldens[f].family);
+        struct nn_case c = golden_case((int)f);
         if (case_open(&c, NULL) != ST_OK)
             return 1;
         case_step(&c);
-        printf("    {%s, %.15g,\n     {",
-               (const char *[]){"JOB_LR", "JOB_FM", "JOB_MLP", "JOB_DCNV2"}[f], c.loss);
+        char name[16] = "";
+        for (size_t i = 0; i < sizeof(name) - 1 && job_family_name((int)f)[i]; i++)
+            name[i] = (char)toupper(job_family_name((int)f)[i]);
+        printf("    {JOB_%s, %.15g,\n     {", name, c.loss);
         for (size_t i = 0; i < GOLDEN_RECORDS; i++)
             printf("%s%.15g", i ? ", " : "", c.logits[i]);
         printf("},\n     {");
@@ -526,6 +745,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_operators_one_record),
         cmocka_unit_test(test_families),
         cmocka_unit_test(test_families_shapes),
+        cmocka_unit_test(test_families_options),
         cmocka_unit_test(test_overfit),
         cmocka_unit_test(test_golden),
     };

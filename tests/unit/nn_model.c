@@ -18,8 +18,10 @@
 #include "tests/unit/nn_case.h"
 #include "tests/unit/nn_golden.h"
 
-#define FAMILIES 4
-static const int families[FAMILIES] = {JOB_LR, JOB_FM, JOB_MLP, JOB_DCNV2};
+static bool is_deep(int family)
+{
+    return family != JOB_LR && family != JOB_FM;
+}
 
 /* -- counting allocations: this program's malloc counts and hands on -- */
 
@@ -62,10 +64,12 @@ static const float *tensor(const struct nn_case *c, const char *table, const cha
     return NULL;
 }
 
-static const float *named(const struct nn_case *c, const char *table, const char *fmt, size_t i)
+/* fmt has one %s, for `of`. */
+static const float *named(const struct nn_case *c, const char *table, const char *fmt,
+                          const char *of)
 {
-    char name[PLAN_NAME_MAX];
-    (void)snprintf(name, sizeof(name), fmt, i);
+    char name[2 * PLAN_NAME_MAX];
+    (void)snprintf(name, sizeof(name), fmt, of);
     return tensor(c, table, name);
 }
 
@@ -111,7 +115,9 @@ static double slow_fm(const struct nn_case *c, size_t i)
     return z;
 }
 
-#define SLOW_MAX 128
+#define SLOW_MAX 192
+
+static bool slow_training; /* batch norm by the batch, or by the averages */
 
 /* E of record i; returns its width. */
 static size_t slow_features(const struct nn_case *c, size_t i, double *e)
@@ -141,81 +147,272 @@ static void slow_linear(const float *w, const float *b, const double *x, size_t 
     }
 }
 
-/* Batch norm of column j of h (n, SLOW_MAX), in training by the batch, and relu. */
-static void slow_norm(const struct nn_case *c, size_t layer, bool train, double (*h)[SLOW_MAX],
+/* What the slow nets work on: one row a record. */
+struct slow {
+    double row[64][SLOW_MAX];
+    size_t width;
+};
+
+/* Batch norm NAME of column j, in training by the batch, and relu. */
+static void slow_norm(const struct nn_case *c, const char *name, bool train, struct slow *h,
                       size_t j)
 {
-    double mean = (double)named(c, "stat", "mlp.%zu.bn.mean", layer)[j];
-    double var = (double)named(c, "stat", "mlp.%zu.bn.var", layer)[j];
+    double mean = (double)named(c, "stat", "%s.bn.mean", name)[j];
+    double var = (double)named(c, "stat", "%s.bn.var", name)[j];
     if (train) {
         mean = var = 0;
         for (size_t i = 0; i < c->n; i++)
-            mean += h[i][j] / (double)c->n;
+            mean += h->row[i][j] / (double)c->n;
         for (size_t i = 0; i < c->n; i++)
-            var += (h[i][j] - mean) * (h[i][j] - mean) / (double)c->n;
+            var += (h->row[i][j] - mean) * (h->row[i][j] - mean) / (double)c->n;
     }
     for (size_t i = 0; i < c->n; i++)
-        h[i][j] = (h[i][j] - mean) / sqrt(var + 1e-5) *
-                      (double)named(c, "dense", "mlp.%zu.bn.weight", layer)[j] +
-                  (double)named(c, "dense", "mlp.%zu.bn.bias", layer)[j];
+        h->row[i][j] = (h->row[i][j] - mean) / sqrt(var + 1e-5) *
+                           (double)named(c, "dense", "%s.bn.weight", name)[j] +
+                       (double)named(c, "dense", "%s.bn.bias", name)[j];
 }
 
-/* h (n, SLOW_MAX) holds E; becomes the last hidden layer. Returns its width. */
-static size_t slow_hidden(const struct nn_case *c, bool train, double (*h)[SLOW_MAX], size_t width)
+/* h <- relu(norm(join(W h + b))); `factorized`: join is h2 + h1 * h2 or [h2 ; h1 * h2], else nothing. */
+static void slow_layer(const struct nn_case *c, const char *name, bool train, struct slow *h,
+                       size_t out, bool factorized)
 {
-    for (size_t l = 0; l < c->job.model.hidden.used; l++) {
-        const size_t out = (size_t)c->hidden[l];
-        for (size_t i = 0; i < c->n; i++) {
-            double y[SLOW_MAX];
-            slow_linear(named(c, "dense", "mlp.%zu.weight", l),
-                        named(c, "dense", "mlp.%zu.bias", l), h[i], width, y, out);
-            memcpy(h[i], y, out * sizeof(*y));
+    const bool concat = c->job.model.finalnet.mix == JOB_MIX_CONCAT;
+    for (size_t i = 0; i < c->n; i++) {
+        double y[2 * SLOW_MAX];
+        const size_t half = concat ? out / 2 : out;
+        slow_linear(named(c, "dense", "%s.weight", name), named(c, "dense", "%s.bias", name),
+                    h->row[i], h->width, y, factorized && !concat ? 2 * out : out);
+        for (size_t j = 0; j < half && factorized; j++) {
+            const double both = y[j] * y[half + j];
+            y[concat ? half + j : j] = concat ? both : y[j] + both;
         }
-        for (size_t j = 0; j < out; j++) {
-            if (c->job.model.batch_norm)
-                slow_norm(c, l, train, h, j);
-            for (size_t i = 0; i < c->n; i++)
-                h[i][j] = h[i][j] > 0 ? h[i][j] : 0;
-        }
-        width = out;
+        memcpy(h->row[i], y, out * sizeof(*y));
     }
-    return width;
+    for (size_t j = 0; j < out; j++) {
+        if (c->job.model.batch_norm)
+            slow_norm(c, name, train, h, j);
+        for (size_t i = 0; i < c->n; i++)
+            h->row[i][j] = h->row[i][j] > 0 ? h->row[i][j] : 0;
+    }
+    h->width = out;
+}
+
+static void slow_net(const struct nn_case *c, const char *name, const uint64_t *widths, size_t used,
+                     struct slow *h)
+{
+    for (size_t l = 0; l < used; l++) {
+        char layer[PLAN_NAME_MAX];
+        (void)snprintf(layer, sizeof(layer), "%s.%zu", name, l);
+        slow_layer(c, layer, slow_training, h, (size_t)widths[l], strncmp(name, "block", 5) == 0);
+    }
+}
+
+static void slow_mlp(const struct nn_case *c, struct slow *h)
+{
+    slow_net(c, "mlp", c->hidden, c->job.model.hidden.used, h);
+}
+
+/* z_i += the linear layer NAME of row i. */
+static void slow_out(const struct nn_case *c, const char *name, const struct slow *h, double *z)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        double y;
+        slow_linear(named(c, "dense", "%s.weight", name), named(c, "dense", "%s.bias", name),
+                    h->row[i], h->width, &y, 1);
+        z[i] += y;
+    }
+}
+
+static void slow_append(struct slow *h, const struct slow *more, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        memcpy(h->row[i] + h->width, more->row[i], more->width * sizeof(double));
+    h->width += more->width;
 }
 
 static void slow_cross(const struct nn_case *c, const double *e, size_t width, double *x)
 {
     memcpy(x, e, width * sizeof(*x));
     for (size_t l = 0; l < c->job.model.cross; l++) {
+        char name[PLAN_NAME_MAX];
         double u[SLOW_MAX];
-        slow_linear(named(c, "dense", "cross.%zu.weight", l),
-                    named(c, "dense", "cross.%zu.bias", l), x, width, u, width);
+        (void)snprintf(name, sizeof(name), "cross.%zu", l);
+        slow_linear(named(c, "dense", "%s.weight", name), named(c, "dense", "%s.bias", name), x,
+                    width, u, width);
         for (size_t k = 0; k < width; k++)
             x[k] += e[k] * u[k];
     }
 }
 
+static void slow_dcnv2(const struct nn_case *c, const struct slow *e, double *z)
+{
+    static struct slow h, x;
+    h = x = *e;
+    slow_mlp(c, &h);
+    for (size_t i = 0; i < c->n; i++)
+        slow_cross(c, e->row[i], e->width, x.row[i]);
+    slow_append(&x, &h, c->n);
+    slow_out(c, "out", &x, z);
+}
+
+/* [T ; dots of T's vectors] or [e_0 ; dots] into the top net; T = [e_0 ; e_1 ..]. */
+static void slow_dlrm(const struct nn_case *c, const struct slow *e, double *z)
+{
+    static struct slow t, h, x;
+    const size_t d = (size_t)c->job.model.embedding, ids = c->fields * d;
+    t = h = (struct slow){0};
+    for (size_t i = 0; i < c->n; i++)
+        memcpy(h.row[i], e->row[i] + ids, c->floats * sizeof(double));
+    h.width = c->floats;
+    if (c->floats) {
+        slow_net(c, "bottom", c->bottom, c->job.model.dlrm.bottom.used, &h);
+        const bool norm = c->job.model.batch_norm;
+        struct nn_case plain = *c;
+        plain.job.model.batch_norm = false;
+        slow_layer(norm ? &plain : c, "bottom.out", slow_training, &h, d, false);
+        slow_append(&t, &h, c->n);
+    }
+    const size_t beside = t.width;
+    x = *e;
+    x.width = ids;
+    slow_append(&t, &x, c->n);
+    x = t;
+    x.width = c->job.model.dlrm.top == JOB_TOP_ALL ? t.width : beside;
+    for (size_t i = 0; i < c->n; i++) {
+        double *to = x.row[i] + x.width;
+        for (size_t a = 1; a < t.width / d; a++) {
+            for (size_t b = 0; b < a; b++, to++) {
+                *to = 0;
+                for (size_t k = 0; k < d; k++)
+                    *to += t.row[i][a * d + k] * t.row[i][b * d + k];
+            }
+        }
+    }
+    x.width += t.width / d * (t.width / d - 1) / 2;
+    slow_mlp(c, &x);
+    slow_out(c, "out", &x, z);
+}
+
+/* Stream `which` of FinalMLP: e behind its gate. */
+static void slow_gate(const struct nn_case *c, size_t which, struct slow *e)
+{
+    static struct slow t;
+    char name[PLAN_NAME_MAX];
+    const size_t d = (size_t)c->job.model.embedding, field = which ? 1 : 2;
+    const int gate = c->job.model.finalmlp.gate;
+    if (gate == JOB_GATE_NONE)
+        return;
+    for (size_t i = 0; i < c->n; i++)
+        memcpy(t.row[i], e->row[i] + field * d, d * sizeof(double));
+    t.width = d;
+    struct nn_case plain = *c;
+    plain.job.model.batch_norm = false;
+    for (size_t l = 0; l < c->job.model.finalmlp.gate_hidden.used && gate == JOB_GATE_FIELDS; l++) {
+        (void)snprintf(name, sizeof(name), "gate%zu.%zu", which + 1, l);
+        slow_layer(&plain, name, slow_training, &t, (size_t)c->gate_hidden[l], false);
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        double s[SLOW_MAX];
+        (void)snprintf(name, sizeof(name), gate == JOB_GATE_BIAS ? "gate%zu" : "gate%zu.out",
+                       which + 1);
+        if (gate == JOB_GATE_FIELDS)
+            slow_linear(named(c, "dense", "%s.weight", name), named(c, "dense", "%s.bias", name),
+                        t.row[i], t.width, s, e->width);
+        for (size_t k = 0; k < e->width && gate == JOB_GATE_BIAS; k++)
+            s[k] = (double)tensor(c, "dense", name)[k];
+        for (size_t k = 0; k < e->width; k++)
+            e->row[i][k] *= 2 / (1 + exp(-s[k]));
+    }
+}
+
+static void slow_finalmlp(const struct nn_case *c, const struct slow *e, double *z)
+{
+    static struct slow a, b;
+    a = b = *e;
+    slow_gate(c, 0, &a);
+    slow_gate(c, 1, &b);
+    slow_mlp(c, &a);
+    slow_net(c, "mlp2", c->second, c->job.model.second.hidden.used, &b);
+    const size_t heads = (size_t)c->job.model.finalmlp.heads;
+    const size_t rows = a.width / heads, cols = b.width / heads;
+    const float *w = tensor(c, "dense", "fusion.weight");
+    for (size_t i = 0; i < c->n; i++)
+        for (size_t h = 0; h < heads; h++)
+            for (size_t r = 0; r < rows; r++)
+                for (size_t k = 0; k < cols; k++)
+                    z[i] += a.row[i][h * rows + r] * (double)w[(h * rows + r) * cols + k] *
+                            b.row[i][h * cols + k];
+    slow_append(&a, &b, c->n);
+    slow_out(c, "out", &a, z);
+}
+
+/* e's fields behind the gate across the fields, floats behind them. */
+static void slow_field_gate(const struct nn_case *c, struct slow *e)
+{
+    const size_t d = (size_t)c->job.model.embedding, ids = c->fields * d;
+    const int gate = c->job.model.finalnet.gate;
+    if (gate == JOB_FIELD_GATE_NONE)
+        return;
+    const float *w = tensor(c, "dense", "gate.weight"), *b = tensor(c, "dense", "gate.bias");
+    for (size_t i = 0; i < c->n; i++) {
+        double x[SLOW_MAX], *to = e->row[i];
+        memcpy(x, e->row[i], sizeof(x));
+        if (gate == JOB_FIELD_GATE_CONCAT)
+            to += ids;
+        for (size_t f = 0; f < c->fields; f++) {
+            for (size_t k = 0; k < d; k++) {
+                double g = (double)b[f];
+                for (size_t j = 0; j < c->fields; j++)
+                    g += (double)w[f * c->fields + j] * x[j * d + k];
+                to[f * d + k] = x[f * d + k] * (gate == JOB_FIELD_GATE_SUM ? 1 + g : g);
+            }
+        }
+        memcpy(to + ids, x + ids, c->floats * sizeof(double));
+    }
+    e->width += gate == JOB_FIELD_GATE_CONCAT ? ids : 0;
+}
+
+static void slow_finalnet(const struct nn_case *c, const struct slow *e, double *z)
+{
+    static struct slow h;
+    double z2[64] = {0};
+    h = *e;
+    slow_field_gate(c, &h);
+    slow_net(c, "block1", c->hidden, c->job.model.hidden.used, &h);
+    slow_out(c, "out", &h, z);
+    if (!c->job.model.second.hidden.used)
+        return;
+    h = *e;
+    slow_net(c, "block2", c->second, c->job.model.second.hidden.used, &h);
+    slow_out(c, "out2", &h, z2);
+    for (size_t i = 0; i < c->n; i++)
+        z[i] = (z[i] + z2[i]) / 2;
+}
+
 static void slow_logits(const struct nn_case *c, bool train, double *z)
 {
-    static double h[64][SLOW_MAX], e[64][SLOW_MAX], both[SLOW_MAX];
+    static struct slow e;
     const int family = c->job.model.family;
-    size_t width = 0, deep = 0;
-    for (size_t i = 0; i < c->n && family != JOB_LR && family != JOB_FM; i++) {
-        width = slow_features(c, i, e[i]);
-        memcpy(h[i], e[i], sizeof(h[i]));
-    }
-    if (width)
-        deep = slow_hidden(c, train, h, width);
+    slow_training = train;
+    const bool wide = !is_deep(family) || family == JOB_WIDEDEEP || family == JOB_DEEPFM;
+    const bool fm = family == JOB_FM || family == JOB_DEEPFM;
     for (size_t i = 0; i < c->n; i++) {
-        const bool crossed = family == JOB_DCNV2;
-        if (!width) {
-            z[i] = slow_lr(c, i) + (family == JOB_FM ? slow_fm(c, i) : 0);
-            continue;
-        }
-        if (crossed)
-            slow_cross(c, e[i], width, both);
-        memcpy(both + (crossed ? width : 0), h[i], deep * sizeof(*both));
-        slow_linear(tensor(c, "dense", "out.weight"), tensor(c, "dense", "out.bias"), both,
-                    deep + (crossed ? width : 0), &z[i], 1);
+        z[i] = (wide ? slow_lr(c, i) : 0) + (fm ? slow_fm(c, i) : 0);
+        if (is_deep(family))
+            e.width = slow_features(c, i, e.row[i]);
+    }
+    switch (family) {
+    case JOB_MLP:
+    case JOB_WIDEDEEP:
+    case JOB_DEEPFM:
+        slow_mlp(c, &e);
+        slow_out(c, "out", &e, z);
+        break;
+    case JOB_DCNV2: slow_dcnv2(c, &e, z); break;
+    case JOB_DLRM: slow_dlrm(c, &e, z); break;
+    case JOB_FINALMLP: slow_finalmlp(c, &e, z); break;
+    case JOB_FINALNET: slow_finalnet(c, &e, z); break;
+    default: break;
     }
 }
 
@@ -226,31 +423,61 @@ static void open_case(struct nn_case *c)
         fail_msg("%s", err.text);
 }
 
+/* Training's and evaluation's logits; opens and closes the case. */
+static void formulas_hold(struct nn_case *c)
+{
+    open_case(c);
+    double z[64];
+    float scored[64];
+    slow_logits(c, true, z);
+    case_step(c);
+    for (size_t i = 0; i < c->n; i++)
+        assert_true(fabs((double)c->logits[i] - z[i]) < 2e-5 * fmax(1, fabs(z[i])));
+    slow_logits(c, false, z);
+    model_score(c->model, &c->in, &c->p, scored);
+    for (size_t i = 0; i < c->n; i++)
+        assert_true(fabs((double)scored[i] - z[i]) < 2e-5 * fmax(1, fabs(z[i])));
+    case_close(c);
+}
+
 static void test_formulas(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < FAMILIES; f++) {
+    for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
         for (unsigned variant = 0; variant < 8; variant++) {
-            struct nn_case c = case_default(families[f]);
+            struct nn_case c = case_default(family);
             c.n = 37;
             c.unique = 30;
             c.hidden[0] = 33;
             c.floats = variant & 1 ? 3 : 0;
             c.weights = (variant & 2) != 0;
             c.job.model.batch_norm = (variant & 4) != 0;
-            open_case(&c);
-            double z[64];
-            float scored[64];
-            slow_logits(&c, true, z);
-            case_step(&c);
-            for (size_t i = 0; i < c.n; i++)
-                assert_true(fabs((double)c.logits[i] - z[i]) < 2e-5 * fmax(1, fabs(z[i])));
-            slow_logits(&c, false, z);
-            model_score(c.model, &c.in, &c.p, scored);
-            for (size_t i = 0; i < c.n; i++)
-                assert_true(fabs((double)scored[i] - z[i]) < 2e-5 * fmax(1, fabs(z[i])));
-            case_close(&c);
+            formulas_hold(&c);
         }
+    }
+}
+
+/* The choices of single families. */
+static void test_formulas_of_options(void **state)
+{
+    (void)state;
+    static const int of[] = {JOB_DLRM, JOB_FINALMLP, JOB_FINALNET};
+    for (unsigned variant = 0; variant < 24; variant++) {
+        struct nn_case c = case_default(of[variant / 8]);
+        c.n = 37;
+        c.unique = 30;
+        c.hidden[0] = 18;
+        c.hidden[1] = 8;
+        c.floats = variant & 1 ? 3 : 0;
+        c.job.model.batch_norm = (variant & 2) != 0;
+        c.job.model.dlrm.top = JOB_TOP_DOTS;
+        c.job.model.dlrm.bottom.used = variant & 4 ? 0 : 1;
+        c.job.model.finalmlp.gate = variant & 4 ? JOB_GATE_BIAS : JOB_GATE_FIELDS;
+        c.job.model.finalmlp.heads = variant & 2 ? 4 : 1;
+        c.job.model.finalnet.gate = variant & 4 ? JOB_FIELD_GATE_NONE : JOB_FIELD_GATE_CONCAT;
+        c.job.model.finalnet.mix = variant & 2 ? JOB_MIX_SUM : JOB_MIX_CONCAT;
+        c.job.model.second.hidden.used = of[variant / 8] == JOB_FINALNET && variant & 1 ? 0 : 1;
+        formulas_hold(&c);
     }
 }
 
@@ -301,8 +528,8 @@ static struct nn_case wide_case(int family)
 static void test_same_bits(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < FAMILIES; f++) {
-        struct nn_case a = wide_case(families[f]), b = wide_case(families[f]);
+    for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
+        struct nn_case a = wide_case(family), b = wide_case(family);
         open_case(&a);
         open_case(&b);
         case_step(&a);
@@ -330,8 +557,8 @@ static void test_same_bits(void **state)
 static void test_padding(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < FAMILIES; f++) {
-        struct nn_case c = wide_case(families[f]);
+    for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
+        struct nn_case c = wide_case(family);
         open_case(&c);
         memset(c.dw, 0xff, c.used * sizeof(*c.dw));
         case_step(&c);
@@ -396,8 +623,8 @@ static void test_score_in_any_batch(void **state)
 {
     (void)state;
     static struct shuffled s;
-    for (size_t f = 0; f < FAMILIES; f++) {
-        struct nn_case c = wide_case(families[f]);
+    for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
+        struct nn_case c = wide_case(family);
         open_case(&c);
         const bool own = gemm_force(true);
         float whole[300], part[300];
@@ -425,8 +652,8 @@ static void test_dropout_hangs_on_record(void **state)
 {
     (void)state;
     static struct shuffled s;
-    for (size_t f = 2; f < FAMILIES; f++) {
-        struct nn_case c = wide_case(families[f]);
+    for (int family = JOB_MLP; family < JOB_CLICK_FAMILIES; family++) {
+        struct nn_case c = wide_case(family);
         c.job.model.batch_norm = false;
         c.job.model.dropout = 0.5;
         open_case(&c);
@@ -461,13 +688,14 @@ static void test_parts_are_the_whole(void **state)
 {
     (void)state;
     static struct shuffled s;
-    for (size_t f = 0; f < FAMILIES; f++) {
-        struct nn_case c = wide_case(families[f]);
+    for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
+        struct nn_case c = wide_case(family);
         c.job.model.batch_norm = false;
         open_case(&c);
         case_step(&c);
         float *whole = mem_array(c.used, sizeof(*whole));
-        double *sum = mem_array(c.used, sizeof(*sum)), loss, losses = 0;
+        double *sum = mem_array(c.used, sizeof(*sum)), losses = 0;
+        double loss;
         memcpy(whole, c.dw, c.used * sizeof(*whole));
         size_t order[300];
         random_order(order, 300);
@@ -525,10 +753,11 @@ static void test_batch_norm_reports(void **state)
 static void test_extreme_logits(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < FAMILIES; f++) {
-        struct nn_case c = wide_case(families[f]);
+    for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
+        struct nn_case c = wide_case(family);
         open_case(&c);
-        float *bias = c.w + (tensor(&c, "dense", f < 2 ? "linear.bias" : "out.bias") - c.w);
+        float *bias =
+            c.w + (tensor(&c, "dense", is_deep(family) ? "out.bias" : "linear.bias") - c.w);
         for (int sign = -1; sign <= 1; sign += 2) {
             *bias = 1e4f * (float)sign;
             case_step(&c);
@@ -544,20 +773,21 @@ static void test_extreme_logits(void **state)
 static void test_learns(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < FAMILIES; f++) {
-        struct nn_case c = case_default(families[f]);
+    for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
+        struct nn_case c = case_default(family);
         c.n = 16;
         c.unique = 60;
         c.hidden[0] = 32;
+        c.hidden[1] = 16; /* few relus die all at once */
         c.job.model.embedding = 8;
         open_case(&c);
-        const double rate = f < 2 ? 2 : 0.3;
+        const double rate = !is_deep(family) ? 2 : family < JOB_DLRM ? 0.3 : 0.1;
         for (int t = 0; t < 3000; t++) {
             case_step(&c);
             for (size_t i = 0; i < c.used; i++)
                 c.w[i] -= (float)(rate * (double)c.dw[i]);
         }
-        print_message("    %s: loss %.1e\n", job_family_name(families[f]), c.loss);
+        print_message("    %s: loss %.1e\n", job_family_name(family), c.loss);
         assert_true(c.loss < 1e-2);
         case_close(&c);
     }
@@ -567,8 +797,8 @@ static void test_no_allocation(void **state)
 {
     (void)state;
 #ifdef COUNTS_MALLOC
-    for (size_t f = 0; f < FAMILIES; f++) {
-        struct nn_case c = wide_case(families[f]);
+    for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
+        struct nn_case c = wide_case(family);
         open_case(&c);
         double loss;
         for (int own = 0; own < 2; own++) {
@@ -594,14 +824,14 @@ static void test_refusals(void **state)
     struct model *m = (struct model *)1;
     static struct plan plan;
     struct errbuf err = ERRBUF_INIT;
-    for (size_t f = 0; f < FAMILIES; f++) {
-        struct nn_case c = case_default(families[f]);
-        c.job.model.hidden.item = c.hidden;
+    for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
+        struct nn_case c = case_default(family);
+        case_lists(&c);
         assert_int_equal(model_new(&c.job, 0, 0, 8, &m, &plan, &err), ST_USAGE);
         assert_non_null(strstr(err.text, "data.fields"));
     }
     struct nn_case c = case_default(JOB_FM);
-    c.job.model.hidden.item = c.hidden;
+    case_lists(&c);
     assert_int_equal(model_new(&c.job, 0, 3, 8, &m, &plan, &err), ST_USAGE);
     assert_non_null(strstr(err.text, "fm"));
     c.job.model.family = JOB_MLP;
@@ -612,6 +842,74 @@ static void test_refusals(void **state)
     c.job.model.hidden.used = 0;
     assert_int_equal(model_new(&c.job, 3, 0, 8, &m, &plan, &err), ST_INTERNAL);
     assert_true(m == (struct model *)1 && plan.tables_used == 0);
+}
+
+/* A job of `family`, changed by `change`, over `fields` and `floats`, says `why`. */
+static void refuses(int family, size_t fields, size_t floats, void (*change)(struct nn_case *c),
+                    const char *why)
+{
+    struct model *m = (struct model *)1;
+    static struct plan plan;
+    struct errbuf err = ERRBUF_INIT;
+    struct nn_case c = case_default(family);
+    c.fields = fields;
+    case_lists(&c);
+    if (change)
+        change(&c);
+    assert_int_equal(model_new(&c.job, fields, floats, 8, &m, &plan, &err), ST_USAGE);
+    assert_string_equal(err.text, why);
+    assert_true(m == (struct model *)1 && plan.tables_used == 0);
+}
+
+static void seven_heads(struct nn_case *c)
+{
+    c->job.model.finalmlp.heads = 7;
+}
+
+static void heads_of_the_second(struct nn_case *c)
+{
+    c->second[0] = 3;
+}
+
+static void no_layer(struct nn_case *c)
+{
+    c->job.model.hidden.used = 0;
+}
+
+static void no_second_layer(struct nn_case *c)
+{
+    c->job.model.second.hidden.used = 0;
+}
+
+static void fields_gate(struct nn_case *c)
+{
+    c->job.model.finalmlp.gate = JOB_GATE_FIELDS;
+}
+
+static void odd_halves(struct nn_case *c)
+{
+    c->job.model.finalnet.mix = JOB_MIX_CONCAT;
+}
+
+static void test_refusals_of_families(void **state)
+{
+    (void)state;
+    refuses(JOB_DEEPFM, 0, 2, NULL, "model.family: deepfm needs at least one id field");
+    const char *const pairs =
+        "model.family: dlrm needs pairs: two id fields, or one and float fields";
+    refuses(JOB_DLRM, 1, 0, NULL, pairs);
+    refuses(JOB_DLRM, 0, 5, NULL, pairs);
+    refuses(JOB_FINALMLP, 3, 0, seven_heads,
+            "model.finalmlp.heads: 7 does not divide 4, the last width of model.hidden");
+    refuses(JOB_FINALMLP, 3, 0, heads_of_the_second,
+            "model.finalmlp.heads: 2 does not divide 3, the last width of model.second.hidden");
+    refuses(JOB_FINALMLP, 3, 0, no_layer, "model.hidden: finalmlp needs at least one layer");
+    refuses(JOB_FINALMLP, 3, 0, no_second_layer,
+            "model.second.hidden: finalmlp needs at least one layer");
+    refuses(JOB_FINALMLP, 2, 0, fields_gate,
+            "model.finalmlp.gate: fields needs a field of type user and one of type item");
+    refuses(JOB_FINALNET, 3, 0, odd_halves,
+            "model.hidden: 5 is odd; model.finalnet.mix=concat halves each layer");
 }
 
 static void test_plan(void **state)
@@ -668,6 +966,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formulas),
+        cmocka_unit_test(test_formulas_of_options),
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_padding),
@@ -679,6 +978,7 @@ int main(void)
         cmocka_unit_test(test_learns),
         cmocka_unit_test(test_no_allocation),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals_of_families),
         cmocka_unit_test(test_plan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
