@@ -4,6 +4,7 @@
 #   make demo                train a model on a little cluster on this host and show the result
 #   make test                unit, sim, cluster and the fuzzers' corpora; ends with "N passed, N failed, N skipped"
 #   make unit | sim | cluster          one kind of tests
+#   make test-hosts | test-slurm       several hosts over ssh, a real Slurm: root, and launch/setup.sh --cluster
 #   make lint                floors, doors, lists, headers, symbols, format, and the ten largest
 #   make bench               the benchmarks, figures beside their ceilings
 #   make fuzz                every fuzzer for SECONDS (needs clang)
@@ -79,8 +80,8 @@ MAINS := ps/train/ps_main.c worker/worker_main.c launch/penstock.c
 in = $(patsubst %,$(1)/%.c,$(2))
 
 SRC_base     := $(call in,common/base, \
-    bytes clock crc32c errbuf file hash job job_check job_options json log mem option options plan progress queue rng \
-    stats status stream thread utf8 yaml)
+    bytes clock crc32c errbuf file hash job job_check job_optim job_options json log mem option options plan progress queue \
+    rng stats status stream thread utf8 yaml)
 SRC_math     := $(call in,common/math,gemm gemm_avx512 vec vec_avx2 vec_avx512 vec_plain)
 SRC_nn       := $(call in,common/nn, \
     epilogue graph model model_dcnv2 model_deepfm model_dlrm model_finalmlp model_finalnet model_fm model_lr \
@@ -109,7 +110,7 @@ SRC_worker   := $(call in,worker, \
     client_order client_pull client_push client_state client_step comm evaluate feeder flight io_thread judge \
     pipeline plan_mode trainer)
 SRC_launch   := $(call in,launch, \
-    args ask cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_train final hosts place prepare run watch)
+    args ask batch cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train final hosts place prepare run watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.
@@ -171,7 +172,7 @@ FUZZ_wire_frames   := $(ROOMS_net)
 .SECONDEXPANSION:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: all demo test lint unit sim cluster bench fuzz fmt install uninstall clean setup \
+.PHONY: all demo test test-hosts test-slurm lint unit sim cluster bench fuzz fmt install uninstall clean setup \
         build-unit build-sim build-fuzz-plain build-bench build-house FORCE
 
 Q := $(if $(filter 1,$(V)),,@)
@@ -366,6 +367,10 @@ cluster: all
 	@$(RUN) $(CLUSTER_RUN)
 test: all build-unit build-sim build-fuzz-plain
 	@$(RUN) $(UNIT_RUN) $(SIM_RUN) $(FUZZ_RUN) $(CLUSTER_RUN)
+
+# Several hosts, in namespaces of their own; skipped where the kernel, the user or the packages don't allow it.
+test-hosts test-slurm: test-%: all
+	@$(RUN) cluster:tests/cluster-extra/$*.sh
 
 bench: all build-bench
 	@set -e; for b in $(BENCH:%=$(BUILD)/tests/bench/%) $(BENCH_SH); do \
