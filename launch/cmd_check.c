@@ -22,9 +22,15 @@ static uint32_t state_floats(const struct plan_table *t)
         return 0;
     }
     switch (t->optim.kind) {
-    case JOB_ADAGRAD: return t->dim;
+    case JOB_ADAGRAD:
+    case JOB_MOMENTUM:
+    case JOB_NESTEROV: return t->dim;
     case JOB_ROWWISE_ADAGRAD: return 1;
-    case JOB_ADAM: return 2 * t->dim;
+    case JOB_ROWWISE_ADAM: return t->dim + 1;
+    case JOB_ADAM:
+    case JOB_ADAMW:
+    case JOB_FTRL: return 2 * t->dim;
+    case JOB_AMSGRAD: return 3 * t->dim;
     default: return 0;
     }
 }

@@ -82,7 +82,7 @@ uint32_t graph_table(struct graph *g, const char *name, size_t dim)
     const double std = g->job->model.embedding_init;
     const struct plan_table *t =
         plan_add_sparse(g->plan, name, (uint32_t)dim, std > 0 ? PLAN_NORMAL : PLAN_ZERO, std,
-                        &g->job->optimizer.embedding);
+                        job_optim_of(g->job, name));
     const uint32_t id = tensor_add(g, HOME_TABLE, ROWS_UNIQUE, 0, dim);
     /* Sparse tables stand before the dense ones, in the order of calls: this index stays. */
     g->tensors[id].table = (uint32_t)(t - g->plan->tables);
@@ -106,15 +106,15 @@ uint32_t graph_matrix(struct graph *g, const char *name, size_t rows, size_t col
     return tensor_of_plan(g, HOME_DENSE, rows, cols,
                           plan_add_tensor(g->plan, PLAN_DENSE, name, 2, shape,
                                           std > 0 ? PLAN_NORMAL : PLAN_ZERO, std,
-                                          &g->job->optimizer.dense));
+                                          job_optim_of(g->job, "dense")));
 }
 
 uint32_t graph_vector(struct graph *g, const char *name, size_t cols, enum plan_init init)
 {
     const uint64_t shape[2] = {cols, 1};
-    return tensor_of_plan(
-        g, HOME_DENSE, 1, cols,
-        plan_add_tensor(g->plan, PLAN_DENSE, name, 1, shape, init, 0, &g->job->optimizer.dense));
+    return tensor_of_plan(g, HOME_DENSE, 1, cols,
+                          plan_add_tensor(g->plan, PLAN_DENSE, name, 1, shape, init, 0,
+                                          job_optim_of(g->job, "dense")));
 }
 
 uint32_t graph_stat(struct graph *g, const char *name, size_t cols, enum plan_init init)

@@ -6,6 +6,7 @@
 #include "common/nn/model.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +54,27 @@ static enum status check_size(const struct job *job, size_t fields, size_t float
     return ST_OK;
 }
 
+/* optimizer.tables may name what this model has. */
+static enum status check_tables(const struct job *job, const struct plan *plan, struct errbuf *err)
+{
+    for (size_t i = 0; i < job->optimizer.tables_used; i++) {
+        const char *name = job->optimizer.tables[i].name;
+        const int at = plan_find(plan, name);
+        if (at >= 0 && plan->tables[at].kind != PLAN_STAT)
+            continue;
+        char known[512] = "";
+        for (size_t t = 0, n = 0; t < plan->tables_used && n < sizeof known; t++)
+            if (plan->tables[t].kind != PLAN_STAT)
+                n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n > 0 ? ", " : "",
+                                      plan->tables[t].name);
+        return errbuf_set(err, ST_USAGE,
+                          "optimizer.tables[%zu].name: the model has no table %s to train (it has "
+                          "%s)",
+                          i, name, known);
+    }
+    return ST_OK;
+}
+
 enum status model_new(const struct job *job, size_t fields, size_t floats, size_t batch_max,
                       struct model **out, struct plan *out_plan, struct errbuf *err)
 {
@@ -72,6 +94,8 @@ enum status model_new(const struct job *job, size_t fields, size_t floats, size_
         logit = families[i].build(g, err);
         st = logit == GRAPH_NONE ? ST_USAGE : ST_OK;
     }
+    if (st == ST_OK)
+        st = check_tables(job, plan, err);
     if (st != ST_OK)
         goto free_graph;
     op_bce(g, logit);

@@ -102,6 +102,12 @@ void applier_schedule(struct applier *ap, const struct schedule *s)
         optim_schedule(ap->optim[t], s);
 }
 
+void applier_damp(struct applier *ap, double factor)
+{
+    for (size_t t = 0; t < ap->plan->tables_used; t++)
+        optim_damp(ap->optim[t], (float)factor);
+}
+
 /* -- pull -- */
 
 static void pull_absent(struct applier *ap, uint32_t table, uint64_t key, uint64_t step, float *out)

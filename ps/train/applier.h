@@ -40,6 +40,9 @@ void applier_free(struct applier *ap);
 /* Rates from here on; may differ from the former schedule only in steps that are not applied yet. */
 void applier_schedule(struct applier *ap, const struct schedule *s);
 
+/* The pushes from here on are late: their step is multiplied by factor, in (0, 1]. */
+void applier_damp(struct applier *ap, double factor);
+
 /* Weights of keys as of after `step`: missed steps replayed into `out` (n, dim); an absent key gives what its
  * row would be had it been made at step 0. Changes nothing: no row, no record, no counter. */
 void applier_pull(struct applier *ap, uint32_t table, const uint64_t *keys, size_t n,

@@ -113,6 +113,19 @@ static enum status apply_table(struct shard *s, const struct msg_push *p, uint32
     return st;
 }
 
+/* Steps that this shard has made since the pull that the push answers. */
+static uint64_t staleness(const struct shard *s, const struct msg_push *p)
+{
+    return s->now.step > p->pulled_step ? s->now.step - p->pulled_step : 0;
+}
+
+/* One step of staleness is what two workers in turn have always: only what lies beyond is damped. */
+static double damp_factor(const struct shard *s, const struct msg_push *p)
+{
+    const uint64_t tau = staleness(s, p);
+    return 1 / (1 + s->conf.damping * (double)(tau > 1 ? tau - 1 : 0));
+}
+
 /* The first table's call judges the keys, before anything is changed; then no call can fail. */
 static enum status apply(struct shard *s, const struct msg *m, const uint64_t *keys,
                          uint32_t *slots, struct errbuf *err)
@@ -120,6 +133,8 @@ static enum status apply(struct shard *s, const struct msg *m, const uint64_t *k
     const struct msg_push *p = &m->u.push;
     const struct plan *plan = s->conf.plan;
     enum status st = ST_OK;
+    if (s->conf.damping > 0)
+        applier_damp(s->applier, damp_factor(s, p));
     for (size_t t = 0; t < s->sparse && st == ST_OK; t++)
         st = apply_table(s, p, (uint32_t)t, keys, slots + t * p->n, p->n, &m->frame[t + 1], err);
     for (size_t t = s->sparse; t < plan->tables_used && st == ST_OK; t++) {
@@ -132,12 +147,13 @@ static enum status apply(struct shard *s, const struct msg *m, const uint64_t *k
 
 static void count(struct shard *s, const struct msg_push *p)
 {
-    uint64_t before = s->now.step++, n = p->end - p->begin;
+    const uint64_t n = p->end - p->begin;
+    histogram_add(&s->staleness, staleness(s, p));
+    s->now.step++;
     s->now.applied += n;
     s->now.log.done += n;
     s->now.log.upto[p->split] = p->end;
     s->last[p->rank] = p->seq;
-    histogram_add(&s->staleness, before > p->pulled_step ? before - p->pulled_step : 0);
 }
 
 /* Slots of a push that brings its keys: unknown to begin with. */

@@ -24,6 +24,7 @@ struct shard_conf {
     uint64_t undo_bytes_max;   /* bound U; at U/2 want_cut; 0 = a quarter of bytes_max */
     uint64_t handle_bytes_max; /* bound of remembered pulls */
     double clip_row, grad_max;
+    double damping; /* of stale gradients; 0 = off */
     uint64_t beat_us, orphan_us;
     uint32_t workers_max;
     struct frame_pool *pool; /* borrowed; ROWS frames */

@@ -286,6 +286,7 @@ static enum status open_core(struct shard_thread *t, struct errbuf *err)
                               .handle_bytes_max = HANDLE_BYTES_MAX,
                               .clip_row = job->train.clip_row,
                               .grad_max = job->train.grad_max,
+                              .damping = job->optimizer.damping,
                               .beat_us = job->cluster.beat,
                               .orphan_us = job->cluster.orphan,
                               .workers_max = (uint32_t)job->cluster.workers,

@@ -158,7 +158,7 @@ static void test_refused(void **state)
             "data.split.by=ratio|time)");
     refuses("model: {family: lr}\noptimizer: {dense: {kind: sgd, beta1: .5}}\n", NULL,
             "job.yaml:2:32: optimizer.dense.beta1: does not apply here (it applies with "
-            "optimizer.dense.kind=adam)");
+            "optimizer.dense.kind=adam|adamw|amsgrad|rowwise_adam)");
     refuses(least, "train.slices=4",
             "--set train.slices: does not apply here (it applies with train.consistency=bsp)");
     refuses(least, "model.family=x",
@@ -278,7 +278,8 @@ static void test_combinations(void **state)
                   "model.hidden: 17 layers (allowed: 1 to 16)");
     check_refuses(
         full, "optimizer.dense.kind=rowwise_adagrad",
-        "optimizer.dense.kind: rowwise_adagrad is for tables (allowed: sgd, adagrad, adam)");
+        "optimizer.dense.kind: rowwise_adagrad is for tables (allowed: sgd, momentum, nesterov, "
+        "adagrad, adam, adamw, amsgrad, ftrl)");
     check_refuses(full, "cluster.shards=1", "cluster.shards: 1 are fewer than the 2 servers");
     check_refuses(full, "cluster.dead=50ms", "cluster.dead: must be longer than cluster.beat");
     parses(full, "cluster.shards=0");
@@ -541,6 +542,92 @@ static void test_load(void **state)
     rmdir(dir);
 }
 
+#define TABLES(items)                                                                              \
+    "model: {family: fm}\n"                                                                        \
+    "optimizer:\n"                                                                                 \
+    "  embedding: {kind: adagrad, rate: .25, eps: .5}\n"                                           \
+    "  dense: {kind: adamw, rate: .125}\n"                                                         \
+    "  tables:\n" items
+
+static void test_tables_of_the_optimizer(void **state)
+{
+    (void)state;
+    static const char text[] = TABLES("    - {name: linear, kind: ftrl, l1: 2}\n"
+                                      "    - {name: dense, l2: .5}\n");
+    parses(text, NULL);
+    assert_int_equal(job.optimizer.tables_used, 2);
+    const struct job_optim *o = job_optim_of(&job, "linear");
+    assert_int_equal(o->kind, JOB_FTRL);
+    assert_true(o->l1 == 2 && o->beta == 1 &&
+                o->rate == .25); /* what it does not say is inherited */
+    o = job_optim_of(&job, "dense");
+    assert_int_equal(o->kind, JOB_ADAMW);
+    assert_true(o->l2 == .5 && o->rate == .125);
+    assert_int_equal(job_optim_of(&job, "embedding")->kind, JOB_ADAGRAD);
+    struct buffer dump = BUFFER_INIT;
+    job_dump(&job, &dump);
+    assert_non_null(strstr(buffer_text(&dump), "  damping: 0\n"
+                                               "  tables:\n"
+                                               "    - name: linear\n"
+                                               "      kind: ftrl\n"
+                                               "      rate: 0.25\n"));
+    assert_non_null(strstr(buffer_text(&dump), "      l1: 2\n"));
+    buffer_release(&dump);
+    struct job was = job;
+    parses(TABLES("    - {name: linear, kind: ftrl, l1: 2}\n"), NULL);
+    assert_string_equal(job_resume_conflict(&was, &job, &err), "optimizer.tables");
+    assert_memory_equal(err.text, "optimizer.tables[1] was name: dense, kind: adamw, ", 50);
+    assert_true(job_config_hash(&was) != job_config_hash(&job));
+    job_release(&job);
+    job_release(&was);
+    dumps_again(text, NULL);
+}
+
+static void test_tables_refused(void **state)
+{
+    (void)state;
+    refuses(TABLES("    {name: linear}\n"), NULL,
+            "job.yaml:6:5: optimizer.tables: must be a list of at most 64 maps");
+    refuses(TABLES("    - {kind: ftrl}\n"), NULL,
+            "job.yaml:6:7: optimizer.tables[0].name is required: a table of the model");
+    refuses(TABLES("    - {name: a}\n    - {name: a}\n"), NULL,
+            "job.yaml:7:7: optimizer.tables[1].name: a is there before");
+    refuses(
+        TABLES("    - {name: linear, l1: 1}\n"), NULL,
+        "job.yaml:6:7: optimizer.tables[0].l1: does not apply here (it applies with kind=ftrl)");
+    refuses(TABLES("    - {name: linear, rats: 1}\n"), NULL,
+            "job.yaml:6:22: rats: no such key; the nearest is rate");
+}
+
+/* What can't be exact, or would do harm. */
+static void test_optimizers_refused(void **state)
+{
+    (void)state;
+    check_refuses(full, "optimizer.damping=1",
+                  "optimizer.damping: the steps that a row misses would be replayed undamped, so "
+                  "optimizer.embedding.l2_mode=exact is not exact (l2_mode=touched would do)");
+    char *text = with("embedding: {kind: adam, l2: .05, beta1: .8}",
+                      "embedding: {kind: ftrl}\n  damping: .5");
+    check_refuses(
+        text, NULL,
+        "optimizer.damping: optimizer.embedding.kind=ftrl has no step to damp: its weights follow "
+        "from sums, to which a late gradient adds as well as any");
+    text = with("{kind: adam, l2: .05, beta1: .8}",
+                "{kind: adam}\n  tables:\n    - {name: dense, kind: ftrl, l1: 1}");
+    check_refuses(text, NULL,
+                  "optimizer.tables[0].l1: dense tensors hold biases, which l1 would bring to 0");
+    text = with("{kind: adam, l2: .05, beta1: .8}",
+                "{kind: adam}\n  tables:\n    - {name: dense, kind: rowwise_adam}");
+    check_refuses(
+        text, NULL,
+        "optimizer.tables[0].kind: rowwise_adam is for tables (allowed: sgd, momentum, nesterov, "
+        "adagrad, adam, adamw, amsgrad, ftrl)");
+    text = with("{kind: adam, l2: .05, beta1: .8}", "{kind: sgd}\n  damping: .5");
+    parses(text, NULL);
+    assert_int_equal(job_check(&job, &err), ST_OK);
+    job_release(&job);
+}
+
 static void test_help(void **state)
 {
     (void)state;
@@ -584,10 +671,11 @@ static void test_table_is_sound(void **state)
         }
     }
     assert_string_equal(options_find(&job_options, "optimizer.embedding.kind")->choices,
-                        "sgd|adagrad|rowwise_adagrad|adam");
+                        "sgd|adagrad|rowwise_adagrad|adam|momentum|nesterov|adamw|amsgrad|"
+                        "rowwise_adam|ftrl");
     assert_string_equal(job_optimizer_name(JOB_ROWWISE_ADAGRAD), "rowwise_adagrad");
-    assert_string_equal(job_optimizer_name(JOB_ADAM), "adam");
-    assert_string_equal(job_optimizer_name(9), "?");
+    assert_string_equal(job_optimizer_name(JOB_FTRL), "ftrl");
+    assert_string_equal(job_optimizer_name(JOB_FTRL + 1), "?");
     assert_string_equal(job_family_name(-1), "?");
     parses(with("{name: at, type: time, column: \"7\"}", "{name: at, type: skip}"), NULL);
     assert_int_equal(job.data.fields[4].type, FIELD_SKIP); /* the last of its choices */
@@ -611,6 +699,9 @@ int main(void)
         cmocka_unit_test(test_hash_and_resume),
         cmocka_unit_test(test_hash_is_pinned),
         cmocka_unit_test(test_load),
+        cmocka_unit_test(test_tables_of_the_optimizer),
+        cmocka_unit_test(test_tables_refused),
+        cmocka_unit_test(test_optimizers_refused),
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_table_is_sound),
     };
