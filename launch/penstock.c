@@ -13,6 +13,7 @@
 #include "launch/cmd_eval.h"
 #include "launch/cmd_snap.h"
 #include "launch/cmd_status.h"
+#include "launch/cmd_submit.h"
 #include "launch/cmd_train.h"
 
 #define VERSION "0.1.0"
@@ -24,6 +25,7 @@ static const struct command {
 } commands[] = {
     {"check", cmd_check, "the resolved job, the plan of shards, the memory it will need"},
     {"train", cmd_train, "train on a cluster of server and worker processes"},
+    {"submit", cmd_submit, "the same as a job of Slurm: one script, one job id"},
     {"eval", cmd_eval, "judge a snapshot on data"},
     {"data", cmd_data, "inspect or convert logs, or make a shop's"},
     {"snap", cmd_snap, "list, show, verify or compare cuts"},

@@ -75,13 +75,15 @@ static enum status slurm_nodes(struct hosts *out, struct errbuf *err)
     char *text = NULL;
     size_t n = 0;
     int code = 0;
+    if (!run_found("scontrol")) {
+        return errbuf_set(
+            err, ST_NOT_FOUND,
+            "--slurm: there is no scontrol here: install Slurm's commands (Debian: apt-get "
+            "install slurm-client), or train without --slurm");
+    }
     enum status st = run_capture((char *const *)argv, ANSWER_BYTES_MAX, AGENT_DEADLINE_US, &text,
                                  &n, &code, err);
-    if (st == ST_OK && code == 127) {
-        st = errbuf_set(err, ST_NOT_FOUND,
-                        "--slurm: there is no scontrol here: install Slurm's commands (Debian: "
-                        "slurm-client), or train without --slurm");
-    } else if (st == ST_OK && code != 0) {
+    if (st == ST_OK && code != 0) {
         st = errbuf_set(
             err, ST_USAGE,
             "--slurm: this is no allocation of Slurm; `penstock submit` writes and submits a "

@@ -22,6 +22,8 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 
+#define FOUND_US 10000000u
+
 enum status run_init(struct run *r, struct errbuf *err)
 {
     memset(r, 0, sizeof(*r));
@@ -181,6 +183,18 @@ enum status run_program(const char *name, char *dst, size_t cap, struct errbuf *
                           "%s is missing beside penstock; build all programs with `make`", dst);
     }
     return ST_OK;
+}
+
+bool run_found(const char *name)
+{
+    const char *argv[] = {"sh", "-c", "command -v \"$0\" >/dev/null", name, NULL};
+    char *text = NULL;
+    size_t n = 0;
+    int code = 1;
+    struct errbuf ignored = ERRBUF_INIT;
+    enum status st = run_capture((char *const *)argv, 1, FOUND_US, &text, &n, &code, &ignored);
+    free(text);
+    return st == ST_OK && code == 0;
 }
 
 static void capture_child(int out_fd, char *const *argv)

@@ -49,6 +49,8 @@ void run_child_text(const struct run_child *c, char *dst, size_t cap);
 
 /* Absolute path of a program of ours, beside this one. */
 MUST_CHECK enum status run_program(const char *name, char *dst, size_t cap, struct errbuf *err);
+/* Whether the PATH has such a program. */
+bool run_found(const char *name);
 /* Run a program to its end and take its standard output (at most max bytes). deadline in us. */
 MUST_CHECK enum status run_capture(char *const *argv, size_t max, uint64_t deadline_us, char **out,
                                    size_t *out_n, int *out_code, struct errbuf *err);

@@ -3,6 +3,7 @@
 #
 #     launch/setup.sh          what `make`, `make demo` and `make test` need
 #     launch/setup.sh --dev    and what `make lint` and `make fuzz` need besides
+#     launch/setup.sh --cluster  and what `make test-hosts` and `make test-slurm` need: a real sshd, Slurm, munge
 #     launch/setup.sh --check  only says what is missing; exits 1 if anything is
 #
 # For Debian 12 and its relatives: packages by apt-get, with sudo where the caller is not root. It asks
@@ -18,6 +19,7 @@ set -eu
 packages='gcc libc6-dev make pkg-config libopenmpi-dev openmpi-bin libzmq3-dev libprotobuf-c-dev
 protobuf-c-compiler libopenblas-pthread-dev libcmocka-dev libyaml-dev libjansson-dev libxxhash-dev
 zlib1g-dev libzstd-dev procps'
+packages_cluster='iproute2 openssh-client openssh-server slurm-wlm munge prometheus'
 packages_dev='binutils clang clang-format libclang-rt-14-dev'
 
 say() {
@@ -28,9 +30,10 @@ check_only=no
 for argument in "$@"; do
     case $argument in
     --dev) packages="$packages $packages_dev" ;;
+    --cluster) packages="$packages $packages_cluster" ;;
     --check) check_only=yes ;;
     *)
-        say "unknown argument '$argument'; known are --dev and --check"
+        say "unknown argument '$argument'; known are --dev, --cluster and --check"
         exit 2
         ;;
     esac
