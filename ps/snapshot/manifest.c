@@ -183,7 +183,8 @@ static enum status check_sum(const char *text, size_t n, struct errbuf *err)
     char digits[SUM_DIGITS + 1];
     snprintf(digits, sizeof digits, "%016" PRIx64, checksum(text, n));
     if (memcmp(text + at, digits, SUM_DIGITS) != 0)
-        return errbuf_set(err, ST_BAD_DATA, "damaged: its checksum is %s", digits);
+        return errbuf_set(err, ST_BAD_DATA, "damaged: its checksum is %s, it says %.16s", digits,
+                          text + at);
     return ST_OK;
 }
 
