@@ -7,6 +7,10 @@
  * the lines that the work cannot avoid: the group in the index (lookups only), the record, written back for
  * pushes, and the rows or gradients of the batch, which stream. Times are the best of REPEATS, because other
  * programs run on the machine.
+ *
+ * Two optimizers in full, then a line for each, with missed steps left alone (l2_mode touched). The last line
+ * replays them: the batches come round, so a row has missed up to BATCHES - 1 steps at each touch, and its
+ * arithmetic, not the memory, is the bound.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -235,29 +239,123 @@ static double time_work(struct bench *b, const struct load *l, enum work what)
     return sum / (double)l->all * 1e9;
 }
 
-static void line(const char *what, double ns, double ceiling_ns, double lines)
+/* What this run's memory does, for a table of so many bytes: ns a 64-byte line. */
+struct memory {
+    double read, changed, copied;
+};
+
+static struct memory memory_now(const struct table *t)
 {
-    printf(
-        "    %-22s %7.1f ns a row %8.2f M rows/s   ceiling %6.2f M rows/s (%.2f lines) %4.0f%%\n",
-        what, ns, 1e3 / ns, 1e3 / ceiling_ns, lines, 100 * ceiling_ns / ns);
+    const size_t bytes = rows * (table_record_bytes(t) + 8);
+    return (struct memory){line_ns(bytes, false), line_ns(bytes, true), stream_ns()};
 }
 
-static void report(struct bench *b, const struct load *l, double read_ns, double write_ns,
-                   double copy_ns)
+/* The lines that work on one row cannot avoid, and what they cost. */
+struct ceiling {
+    double lines, ns;
+};
+
+static struct ceiling ceiling_of(const struct table *t, const struct memory *m, enum work what)
 {
-    const double record = ceil(((double)table_record_bytes(b->store->table[0]) + 8) / 64);
+    const double record = ceil(((double)table_record_bytes(t) + 8) / 64);
     const double pulled = ceil((24 + 4.0 * dim) / 64), frame = 4.0 * dim / 64;
+    switch (what) {
+    case FIND: return (struct ceiling){2, 2 * m->read};
+    case PULL:
+        return (struct ceiling){1 + pulled + frame, (1 + pulled) * m->read + frame * m->copied};
+    case PUSH_KEYS:
+        return (struct ceiling){1 + record + frame,
+                                m->read + record * m->changed + frame * m->copied};
+    case PUSH: return (struct ceiling){record + frame, record * m->changed + frame * m->copied};
+    case PUSH_UNDO: break;
+    }
+    return (struct ceiling){2 * record + frame,
+                            record * (m->changed + m->copied) + frame * m->copied};
+}
+
+static void report(struct bench *b, const struct load *l, const struct memory *m)
+{
+    static const char *const names[] = {"find", "pull", "push, keys", "push, handle",
+                                        "push, handle, undo"};
     printf("  %s: %zu unique keys a batch\n", l->name, l->all / BATCHES);
-    line("find", time_work(b, l, FIND), 2 * read_ns, 2);
-    line("pull", time_work(b, l, PULL), (1 + pulled) * read_ns + frame * copy_ns,
-         1 + pulled + frame);
-    line("push, keys", time_work(b, l, PUSH_KEYS), read_ns + record * write_ns + frame * copy_ns,
-         1 + record + frame);
-    (void)time_work(b, l, PULL);
-    line("push, handle", time_work(b, l, PUSH), record * write_ns + frame * copy_ns,
-         record + frame);
-    line("push, handle, undo", time_work(b, l, PUSH_UNDO),
-         record * (write_ns + copy_ns) + frame * copy_ns, 2 * record + frame);
+    for (enum work what = FIND; what <= PUSH_UNDO; what++) {
+        if (what == PUSH)
+            (void)time_work(b, l, PULL); /* handles */
+        const double ns = time_work(b, l, what);
+        const struct ceiling c = ceiling_of(b->store->table[0], m, what);
+        printf("    %-22s %7.1f ns a row %8.2f M rows/s   ceiling %6.2f M rows/s (%.2f lines) "
+               "%4.0f%%\n",
+               names[what], ns, 1e3 / ns, 1e3 / c.ns, c.lines, 100 * c.ns / ns);
+    }
+}
+
+/* -- what is benched -- */
+
+/* The defaults of the option table. false: there is no optimizer of this number. */
+static bool optim_of(int kind, struct job_optim *out)
+{
+    char text[160];
+    struct job job;
+    struct errbuf err = ERRBUF_INIT;
+    if (strcmp(job_optimizer_name(kind), "?") == 0)
+        return false;
+    const int n = snprintf(text, sizeof text,
+                           "data: {train: x, format: libsvm}\nmodel: {family: lr}\n"
+                           "optimizer: {embedding: {kind: %s}}\n",
+                           job_optimizer_name(kind));
+    if (job_parse(text, (size_t)n, "bench", "/", NULL, 0, &job, &err) != ST_OK) {
+        fprintf(stderr, "bench_store: %s\n", err.text);
+        exit(1);
+    }
+    *out = job.optimizer.embedding;
+    job_release(&job);
+    out->l2_mode = JOB_L2_TOUCHED;
+    return true;
+}
+
+/* Every kind of work on both loads. */
+static void in_full(int kind, const struct load loads[2])
+{
+    struct job_optim optim;
+    struct bench b;
+    if (!optim_of(kind, &optim))
+        return;
+    bench_init(&b, &optim);
+    const double add_ns = fill(&b);
+    const struct table *t = b.store->table[0];
+    double probes;
+    uint32_t longest;
+    table_probe_stats(t, &probes, &longest);
+    const struct memory m = memory_now(t);
+    printf("%s, %zu rows of %u floats: %.1f bytes a row (record %zu), %.3f groups a key "
+           "(longest %u), add %.0f ns\n",
+           job_optimizer_name(kind), rows, dim, (double)table_bytes(t) / (double)rows,
+           table_record_bytes(t), probes, longest, add_ns);
+    printf("  memory: a random line %.1f ns read, %.1f ns changed (%.1f GB/s), copied in cache "
+           "%.1f ns\n",
+           m.read, m.changed, 64 / m.read, m.copied);
+    for (size_t l = 0; l < 2; l++)
+        report(&b, &loads[l], &m);
+    bench_release(&b);
+}
+
+/* One line: pulls that look up, pushes by handle, both on l. */
+static void in_short(const struct job_optim *optim, const struct load *l)
+{
+    struct bench b;
+    bench_init(&b, optim);
+    (void)fill(&b);
+    const struct table *t = b.store->table[0];
+    const struct memory m = memory_now(t);
+    (void)time_work(&b, l, PULL);
+    const double push_ns = time_work(&b, l, PUSH), pull_ns = time_work(&b, l, PULL);
+    printf("  %-15s %-7s %6.1f bytes a row   pull %6.2f M rows/s %4.0f%%   push %6.2f M rows/s "
+           "%4.0f%%\n",
+           job_optimizer_name(optim->kind), optim->l2_mode == JOB_L2_EXACT ? "exact" : "touched",
+           (double)table_bytes(t) / (double)rows, 1e3 / pull_ns,
+           100 * ceiling_of(t, &m, PULL).ns / pull_ns, 1e3 / push_ns,
+           100 * ceiling_of(t, &m, PUSH).ns / push_ns);
+    bench_release(&b);
 }
 
 int main(int argc, char **argv)
@@ -268,41 +366,22 @@ int main(int argc, char **argv)
         dim = (uint32_t)strtoul(argv[2], NULL, 10);
     if (argc > 3)
         repeats = atoi(argv[3]);
-    const struct job_optim optims[] = {
-        {.kind = JOB_ROWWISE_ADAGRAD, .rate = 0.02, .l2_mode = JOB_L2_TOUCHED, .eps = 1e-8},
-        {.kind = JOB_ADAM,
-         .rate = 1e-3,
-         .l2_mode = JOB_L2_TOUCHED,
-         .beta1 = .9,
-         .beta2 = .999,
-         .eps = 1e-8}};
     struct load loads[2] = {{0}};
     unsigned char *seen = mem_zalloc(rows);
     load_uniform(&loads[0]);
     load_zipf(&loads[1], seen);
-    for (size_t o = 0; o < 2; o++) {
-        struct bench b;
-        bench_init(&b, &optims[o]);
-        const double add_ns = fill(&b);
-        const struct table *t = b.store->table[0];
-        double probes;
-        uint32_t longest;
-        table_probe_stats(t, &probes, &longest);
-        const size_t bytes = rows * (table_record_bytes(t) + 8);
-        const double read_ns = line_ns(bytes, false), write_ns = line_ns(bytes, true);
-        const double copy_ns = stream_ns();
-        printf("%s, %zu rows of %u floats: %.1f bytes a row (record %zu), %.3f groups a key "
-               "(longest %u), "
-               "add %.0f ns\n",
-               job_optimizer_name(optims[o].kind), rows, dim, (double)table_bytes(t) / (double)rows,
-               table_record_bytes(t), probes, longest, add_ns);
-        printf("  memory: a random line %.1f ns read, %.1f ns changed (%.1f GB/s), copied in cache "
-               "%.1f ns\n",
-               read_ns, write_ns, 64 / read_ns, copy_ns);
-        for (size_t l = 0; l < 2; l++)
-            report(&b, &loads[l], read_ns, write_ns, copy_ns);
-        bench_release(&b);
-    }
+    in_full(JOB_ROWWISE_ADAGRAD, loads);
+    in_full(JOB_ADAM, loads);
+
+    printf("every optimizer, %s keys, %% of what the memory could do\n", loads[1].name);
+    struct job_optim optim;
+    for (int kind = 0; optim_of(kind, &optim); kind++)
+        in_short(&optim, &loads[1]);
+    (void)optim_of(JOB_ADAM, &optim);
+    optim.l2_mode = JOB_L2_EXACT;
+    optim.l2 = 1e-6;
+    in_short(&optim, &loads[1]);
+
     free(seen);
     free(loads[0].keys);
     free(loads[1].keys);

@@ -27,14 +27,21 @@ run() { # run NAME args...
     echo "penstock $name: $(rate "$work/$name") samples/s, evaluation and cuts included"
 }
 
+# beside_torch FAMILY: PyTorch's lines, and what penstock's run is of the best of them.
+beside_torch() {
+    OPENBLAS_NUM_THREADS=1 "$python3" "$root/tests/bench/torch_frappe.py" "$data" "$epochs" "$1" 1 | tee "$work/torch"
+    sed -n 's/.*: \([0-9]*\) samples\/s.*/\1/p' "$work/torch" | sort -n | tail -n 1 |
+        awk -v ours="$(rate "$work/$1-1x1")" -v family="$1" '{
+            printf "%s: one worker and one server are %.2f times PyTorch on one core, whose rate is of training alone\n", family, ours / $1 }'
+}
+
+python3=/usr/bin/python3
+if ! "$python3" -c 'import torch' 2>/dev/null; then
+    python3=
+    echo "python3-torch is not installed: no baseline beside"
+fi
 for family in ${FAMILIES:-dcnv2 mlp fm lr}; do
     run "$family-1x1" --set model.family="$family"
     run "$family-2x2" --set model.family="$family" --servers 2 --workers 2 --set train.batch=2048
+    case $family in dcnv2 | mlp) [ -z "$python3" ] || beside_torch "$family" ;; esac
 done
-if python3=$(command -v /usr/bin/python3) && "$python3" -c 'import torch' 2>/dev/null; then
-    for family in dcnv2 mlp; do
-        OPENBLAS_NUM_THREADS=1 "$python3" "$root/tests/bench/torch_frappe.py" "$data" "$epochs" "$family" 1
-    done
-else
-    echo "python3-torch is not installed: no baseline beside"
-fi
