@@ -89,7 +89,7 @@ SRC_nn       := $(call in,common/nn, \
     op_cross op_embed op_factorized op_field_gate op_fm op_gate op_imitate op_layer_norm op_linear op_pairs)
 SRC_feature  := $(call in,common/feature,encode fit keyset number schema)
 SRC_data     := $(call in,common/data, \
-    batch cache cache_writer columns convert dataset deal duckdb inspect inspect_text intake joins lines popularity \
+    batch cache cache_writer columns convert dataset deal duckdb inspect inspect_column inspect_named inspect_text intake joins lines popularity \
     quarantine reader_json reader_libsvm reader_pairs reader_query reader_text reader_tfrecord records shop \
     shop_write sources split windows)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule)

@@ -53,7 +53,8 @@ static int data_inspect(int argc, char **argv)
         .usage = "data inspect FILE",
         .about =
             "Guess the format, delimiter, header and column types of a log (plain, gzip or zstd)\n"
-            "from its first rows, and print a job that reads it.",
+            "from its first rows, and print a job that reads it. Known: delimited text, Criteo,\n"
+            "RecBole, libsvm, libffm, slots, JSON lines, TFRecord; Parquet with DuckDB's library.",
         .rest_min = 1,
         .rest_max = 1,
     };
@@ -105,6 +106,9 @@ static void print_result(const struct job *job, const char *dir, const struct co
     for (int p = PART_VALID; p < PARTS; p++)
         if (r->rows[p] > 0)
             print_popularity(job, dir, (enum part)p);
+    if (r->not_joined > 0)
+        printf("  %" PRIu64 " of %" PRIu64 " ids are not in the side files of data.join\n",
+               r->not_joined, r->joined);
     if (bad > 0)
         printf("  bad lines with their reasons: %s/quarantine.tsv\n", dir);
     if (r->reused)

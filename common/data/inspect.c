@@ -1,9 +1,10 @@
 /* inspect.c - see inspect.h.
  *
- *   format     libsvm if most lines are a number and then id:value pairs; else delimited
+ *   format     libsvm if most lines are a number and then id:value pairs; else one whose cells have names
+ *              (inspect_named.c); else delimited, of which recbole and criteo are told by header and cells
  *   delimiter  the candidate that cuts most lines into one and the same number of columns, more than one
  *   header     a first line without a number, over columns some of which are numbers below
- *   types      by name where logs agree on names, else by what the cells are (type_of)
+ *   types      by name where logs agree on names, else by what the cells are (inspect_type)
  */
 #include "common/data/inspect.h"
 
@@ -14,6 +15,8 @@
 #include "common/base/hash.h"
 #include "common/base/job.h"
 #include "common/base/mem.h"
+#include "common/data/inspect_column.h"
+#include "common/data/inspect_named.h"
 #include "common/data/reader_libsvm.h"
 #include "common/data/reader_text.h"
 #include "common/feature/encode.h"
@@ -25,8 +28,6 @@
 #define PROBE_ROWS 500u
 
 static const char *const DELIMITERS[] = {",", "\t", ";", "::", "|", "\x01", " "};
-static const char SEPS[4] = {'|', '^', ';', ' '};
-static const char *const MISSING[] = {"", "NA", "null", "NULL", "nan", "\\N"};
 
 /* ---- format and delimiter ----------------------------------------------------------------------- */
 
@@ -96,159 +97,6 @@ static enum status guess_delimiter(struct inspect *in, struct errbuf *err)
     return ST_OK;
 }
 
-/* ---- columns ------------------------------------------------------------------------------------ */
-
-static bool cell_missing(const char *cell, size_t n)
-{
-    for (size_t i = 0; i < sizeof MISSING / sizeof MISSING[0]; i++)
-        if (strlen(MISSING[i]) == n && memcmp(MISSING[i], cell, n) == 0)
-            return true;
-    return false;
-}
-
-static void add_example(struct inspect_column *c, const char *cell, size_t n)
-{
-    char text[sizeof c->example[0]];
-    size_t used = n < sizeof text - 1 ? n : sizeof text - 1;
-    for (size_t i = 0; i < used; i++)
-        text[i] = (unsigned char)cell[i] >= 0x20 && cell[i] != 0x7f ? cell[i] : '?';
-    text[used] = 0;
-    for (size_t i = 0; i < c->examples_used; i++)
-        if (strcmp(c->example[i], text) == 0)
-            return;
-    if (c->examples_used < INSPECT_EXAMPLES)
-        memcpy(c->example[c->examples_used++], text, sizeof text);
-}
-
-static enum status add_cell(struct inspect_column *c, struct keyset *distinct, const char *cell,
-                            size_t n, struct errbuf *err)
-{
-    double v;
-    int64_t time;
-    uint64_t whole;
-    encoder_trim(&cell, &n);
-    if (cell_missing(cell, n)) {
-        c->missing++;
-        return ST_OK;
-    }
-    if (number_parse(cell, n, &v) == NULL) {
-        if (c->numbers++ == 0)
-            c->min = c->max = v;
-        c->min = v < c->min ? v : c->min;
-        c->max = v > c->max ? v : c->max;
-        size_t sign = cell[0] == '-' || cell[0] == '+';
-        c->integers += number_parse_u64(cell + sign, n - sign, &whole);
-    } else if (number_parse_time(cell, n, &time) == NULL) {
-        c->dates++;
-    }
-    for (size_t i = 0; i < sizeof SEPS; i++)
-        c->with_sep[i] += memchr(cell, SEPS[i], n) != NULL;
-    add_example(c, cell, n);
-    return keyset_add(distinct, hash_bytes(cell, n, 0), err);
-}
-
-/* Lower case, letters and digits only: "User_ID" and "userid" are one name. */
-static void plain_name(const char *name, char out[64])
-{
-    size_t n = 0;
-    for (; *name != 0 && n < 63; name++)
-        if (isalnum((unsigned char)*name))
-            out[n++] = (char)tolower((unsigned char)*name);
-    out[n] = 0;
-}
-
-static bool named(const struct inspect_column *c, const char *words)
-{
-    char name[64];
-    plain_name(c->name, name);
-    size_t n = strlen(name);
-    for (const char *w = words; *w != 0;) {
-        size_t len = strcspn(w, " ");
-        if (len == n && memcmp(w, name, n) == 0)
-            return true;
-        w += len + (w[len] == ' ');
-    }
-    return false;
-}
-
-static bool zero_one(const struct inspect_column *c)
-{
-    return c->integers > 0 && c->integers == c->numbers && c->min >= -1 && c->max == 1 &&
-           c->distinct == 2;
-}
-
-static bool one_to_five(const struct inspect_column *c)
-{
-    return c->integers == c->numbers && c->min == 1 && c->max == 5 && c->distinct == 5;
-}
-
-/* Whole seconds between 1985 and 2049. */
-static bool unix_seconds(const struct inspect_column *c)
-{
-    return c->integers == c->numbers && c->min > 4.7e8 && c->max < 2.5e9;
-}
-
-/* By name first, then by the cells; labels are chosen once all columns are known. */
-static void type_of(struct inspect_column *c, uint64_t rows, bool header)
-{
-    uint64_t filled = rows - c->missing;
-    c->type = FIELD_ID;
-    c->why = "";
-    for (size_t i = 0; i < sizeof SEPS - 1; i++)
-        if (c->with_sep[i] * 5 >= filled && filled > 0 && c->dates == 0) {
-            c->type = FIELD_IDS;
-            c->sep = SEPS[i];
-            return;
-        }
-    bool numeric = filled > 0 && c->numbers == filled;
-    bool timely = named(c, "time timestamp ts date datetime eventtime eventdate invoicedate "
-                           "timeunix unixtime");
-    timely |= !header && numeric && unix_seconds(c);
-    if (filled > 0 && (c->dates == filled || (numeric && timely && c->min >= 1e8)))
-        c->type = FIELD_TIME;
-    else if (named(c, "user userid uid visitorid customerid reviewerid memberid"))
-        c->type = FIELD_USER;
-    else if (named(c, "item itemid iid movieid adid adgroupid productid asin stockcode goodsid"))
-        c->type = FIELD_ITEM;
-    else if (numeric && c->integers < c->numbers)
-        c->type = FIELD_FLOAT;
-    else if (numeric && c->distinct > 20 && named(c, "price cost amount quantity age duration"))
-        c->type = FIELD_FLOAT;
-    else if (filled == 0 || (c->distinct == rows && rows >= 100))
-        c->type = FIELD_SKIP;
-    if (c->type == FIELD_SKIP)
-        c->why = filled == 0 ? "always missing" : "another value in every line";
-}
-
-static void choose_label(struct inspect *in)
-{
-    static const char *const WORDS[] = {"label click clk isclick clicked y target", "rating stars",
-                                        "conversion purchase buy like"};
-    struct inspect_column *label = NULL;
-    for (size_t w = 0; label == NULL && w < 3; w++)
-        for (size_t i = 0; label == NULL && i < in->columns_used; i++)
-            if (named(&in->column[i], WORDS[w]) && in->column[i].numbers > 0)
-                label = &in->column[i];
-    for (size_t i = 0; label == NULL && i < in->columns_used; i++)
-        if (zero_one(&in->column[i]) || (!in->header && one_to_five(&in->column[i])))
-            label = &in->column[i];
-    if (label == NULL)
-        return;
-    label->type = FIELD_LABEL;
-    label->why = label->max > 1 ? "positive above data.label_above" : "";
-    for (size_t i = 0; i < in->columns_used; i++)
-        if (&in->column[i] != label && zero_one(&in->column[i]) &&
-            named(&in->column[i], "click clk cart addtocart buy purchase conversion like order")) {
-            in->column[i].type = FIELD_SKIP;
-            in->column[i].why = "an outcome: it would give the label away";
-        }
-    /* One of each: the first stays. */
-    for (int type = FIELD_TIME; type <= FIELD_ITEM; type++)
-        for (size_t i = 0, n = 0; type != FIELD_LABEL && i < in->columns_used; i++)
-            if (in->column[i].type == type && n++ > 0)
-                in->column[i].type = type == FIELD_TIME ? FIELD_SKIP : FIELD_ID;
-}
-
 /* ---- reading the sample ------------------------------------------------------------------------- */
 
 static void take_names(struct inspect *in, const struct text_record *first)
@@ -281,12 +129,96 @@ static bool looks_header(const struct text_record *first, const struct text_reco
         numbers += number;
         if (c == 0 && number)
             return false;
-        if (number || cell_missing(a->at, a->n) || second == NULL || c >= second->cells_used)
+        if (number || inspect_missing(a->at, a->n) || second == NULL || c >= second->cells_used)
             continue;
         const struct text_cell *b = &second->cell[c];
         words_over_numbers += number_parse(b->at, b->n, &v) == NULL;
     }
     return numbers == 0 || words_over_numbers > 0;
+}
+
+/* ---- presets ------------------------------------------------------------------------------------ */
+
+static int said_of(const char *at, size_t n)
+{
+    static const char *const TYPES[] = {"", ":token", ":float", ":token_seq", ":float_seq"};
+    for (int t = SAID_TOKEN; t <= SAID_FLOAT_SEQ; t++) {
+        size_t type_n = strlen(TYPES[t]);
+        if (n > type_n && memcmp(at + n - type_n, TYPES[t], type_n) == 0)
+            return t;
+    }
+    return SAID_NOTHING;
+}
+
+/* Every name of the first line ends in a type, with tabs between. */
+static bool looks_recbole(struct inspect *in, const struct text_record *first)
+{
+    for (size_t c = 0; c < first->cells_used; c++)
+        if (said_of(first->cell[c].at, first->cell[c].n) == SAID_NOTHING)
+            return false;
+    if (first->cells_used < 2 || strcmp(in->delimiter, "\t") != 0)
+        return false;
+    in->format = JOB_RECBOLE;
+    return true;
+}
+
+static void strip_types(struct inspect *in)
+{
+    for (size_t c = 0; c < in->columns_used; c++) {
+        char *name = in->column[c].name, *colon = strrchr(name, ':');
+        in->column[c].said = said_of(name, strlen(name));
+        if (colon != NULL && in->column[c].said != SAID_NOTHING)
+            *colon = 0;
+    }
+}
+
+/* The header knows a bag from a number better than the cells do; times and labels it does not know. */
+static void take_said(struct inspect_column *c)
+{
+    if (c->said == SAID_TOKEN_SEQ || c->said == SAID_FLOAT_SEQ) {
+        c->type = FIELD_IDS;
+        c->sep = ' ';
+        c->why = "";
+    } else if (c->said == SAID_TOKEN && c->type == FIELD_FLOAT) {
+        c->type = FIELD_ID;
+    } else if (c->said == SAID_FLOAT && c->type == FIELD_ID) {
+        c->type = FIELD_FLOAT;
+    }
+}
+
+static bool is_hex8(const struct text_cell *cell)
+{
+    for (size_t i = 0; i < cell->n; i++)
+        if (!isxdigit((unsigned char)cell->at[i]))
+            return false;
+    return cell->n == 8;
+}
+
+/* 40 columns: a label, 13 that are numbers or nothing, 26 that are 8 hex digits or nothing. */
+static bool looks_criteo(const struct inspect *in, const struct text_record *first,
+                         const struct text_record *second)
+{
+    const struct text_record *r = in->header ? second : first;
+    size_t hex = 0, others = 0;
+    double v;
+    if (r == NULL || r->cells_used != 40 || in->columns_used != 40)
+        return false;
+    if (in->header &&
+        (strcmp(in->column[1].name, "I1") != 0 || strcmp(in->column[0].name, "label") != 0 ||
+         strcmp(in->column[39].name, "C26") != 0))
+        return false;
+    if (strcmp(in->delimiter, in->header ? "," : "\t") != 0)
+        return false;
+    for (size_t c = 1; c < 40; c++) {
+        bool number = number_parse(r->cell[c].at, r->cell[c].n, &v) == NULL;
+        if (c < 14)
+            others += r->cell[c].n > 0 && !number;
+        else if (is_hex8(&r->cell[c]))
+            hex++;
+        else
+            others += r->cell[c].n > 0;
+    }
+    return hex >= 5 && others == 0;
 }
 
 static enum status guess_header(struct inspect *in, struct errbuf *err)
@@ -307,7 +239,13 @@ static enum status guess_header(struct inspect *in, struct errbuf *err)
         if (has == ST_OK)
             has = reader_text_next(b, &second, NULL);
         in->header = looks_header(&first, has == ST_OK ? &second : NULL);
+        if (looks_recbole(in, &first))
+            in->header = true;
         take_names(in, &first);
+        if (looks_criteo(in, &first, has == ST_OK ? &second : NULL))
+            in->format = JOB_CRITEO;
+        if (in->format == JOB_RECBOLE)
+            strip_types(in);
     }
     reader_text_close(a);
     reader_text_close(b);
@@ -331,7 +269,7 @@ static enum status read_sample(struct inspect *in, struct errbuf *err)
         }
         in->rows++;
         for (size_t c = 0; st == ST_OK && c < in->columns_used; c++)
-            st = add_cell(&in->column[c], &distinct[c], rec.cell[c].at, rec.cell[c].n, err);
+            st = inspect_add(&in->column[c], &distinct[c], rec.cell[c].at, rec.cell[c].n, err);
     }
     in->whole = st == ST_END;
     reader_text_close(r);
@@ -369,15 +307,17 @@ static enum status read_libsvm(struct inspect *in, struct errbuf *err)
 /* Half of the lines, or none, are no guess: a binary file, a text with a title. */
 static enum status believable(const struct inspect *in, struct errbuf *err)
 {
-    if (in->rows == 0)
-        return errbuf_set(err, ST_BAD_DATA,
-                          "%s: no two lines look alike: not a log that penstock reads", in->path);
+    if (in->rows == 0 && in->note != NULL)
+        return ST_OK;
     if (in->bad > in->rows)
         return errbuf_set(err, ST_BAD_DATA,
                           "%s: %llu of %llu lines don't have the %zu columns of its first line (a "
                           "binary file? a title?): not a log that penstock reads",
                           in->path, (unsigned long long)in->bad,
                           (unsigned long long)(in->bad + in->rows), in->columns_used);
+    if (in->rows == 0)
+        return errbuf_set(err, ST_BAD_DATA,
+                          "%s: no two lines look alike: not a log that penstock reads", in->path);
     return ST_OK;
 }
 
@@ -387,9 +327,16 @@ enum status inspect_file(const char *path, struct inspect *out, struct errbuf *e
     memset(&in, 0, sizeof in);
     in.path = mem_strdup(path);
     enum status st = looks_libsvm(path, &in.libsvm, err);
+    bool named = false;
+    if (st == ST_OK && !in.libsvm)
+        st = inspect_named_is(&in, &named, err);
     if (st == ST_OK && in.libsvm) {
+        in.format = JOB_LIBSVM;
         st = read_libsvm(&in, err);
+    } else if (st == ST_OK && named) {
+        st = inspect_named_read(&in, err);
     } else if (st == ST_OK) {
+        in.format = JOB_DELIMITED;
         st = guess_delimiter(&in, err);
         if (st == ST_OK)
             st = guess_header(&in, err);
@@ -402,9 +349,13 @@ enum status inspect_file(const char *path, struct inspect *out, struct errbuf *e
         inspect_release(&in);
         return st;
     }
-    for (size_t c = 0; c < in.columns_used; c++)
-        type_of(&in.column[c], in.rows, in.header);
-    choose_label(&in);
+    if (!named) {
+        for (size_t c = 0; c < in.columns_used; c++) {
+            inspect_type(&in.column[c], in.rows, in.header);
+            take_said(&in.column[c]);
+        }
+        inspect_label(&in);
+    }
     *out = in;
     return ST_OK;
 }
@@ -414,6 +365,7 @@ void inspect_release(struct inspect *i)
     for (size_t c = 0; c < i->columns_used; c++)
         free(i->column[c].name);
     free(i->column);
+    free(i->note);
     free(i->path);
     memset(i, 0, sizeof *i);
 }

@@ -13,8 +13,11 @@
 #include "common/base/bytes.h"
 #include "common/base/errbuf.h"
 
-#define INSPECT_EXAMPLES 3
-#define INSPECT_ROWS     20000u
+#define INSPECT_EXAMPLES  3
+#define INSPECT_ROWS      20000u
+#define INSPECT_DENSE_MAX 64u /* longer lists of numbers are not made a float each */
+
+enum inspect_said { SAID_NOTHING, SAID_TOKEN, SAID_FLOAT, SAID_TOKEN_SEQ, SAID_FLOAT_SEQ };
 
 struct inspect_column {
     char *name;        /* owned; "c0" ... without a header */
@@ -22,16 +25,21 @@ struct inspect_column {
     const char *why;   /* static: a remark, or "" */
     uint64_t distinct; /* in the sample; bags: of whole cells */
     uint64_t missing, numbers, integers, times, dates;
-    double min, max;      /* of the numbers */
-    uint64_t with_sep[4]; /* cells that hold '|', '^', ';', ' ' */
-    char sep;             /* of type ids */
+    double min, max;            /* of the numbers */
+    uint64_t with_sep[4];       /* cells that hold '|', '^', ';', ' ' */
+    char sep;                   /* of type ids */
+    uint64_t with, lists, most; /* named: records with it, with a list of it, longest list */
+    int said;                   /* recbole: enum inspect_said of the header */
     char example[INSPECT_EXAMPLES][32];
     size_t examples_used;
 };
 
 struct inspect {
-    char *path; /* owned */
-    bool libsvm;
+    char *path;  /* owned */
+    int format;  /* enum job_format */
+    bool libsvm; /* format is */
+    bool slot_last;
+    char *note;            /* why no row could be looked at, or NULL; owned */
     const char *delimiter; /* static */
     bool header;
     bool whole;                    /* the sample is the whole file */

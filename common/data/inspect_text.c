@@ -35,15 +35,29 @@ static void put_column(const struct inspect_column *c, uint64_t rows, struct buf
     buffer_printf(out, "\n");
 }
 
+static const char *format_name(int format)
+{
+    static const char *const NAMES[] = {"delimited", "libsvm", "criteo",   "recbole", "libffm",
+                                        "slots",     "json",   "tfrecord", "parquet", "query"};
+    return NAMES[format];
+}
+
 static void put_text(const struct inspect *in, struct buffer *out)
 {
     buffer_printf(out, "%s: ", in->path);
-    if (in->libsvm) {
-        buffer_printf(out, "libsvm");
+    if (in->format == JOB_PARQUET) {
+        buffer_printf(out, "Parquet");
+    } else if (in->format != JOB_DELIMITED) {
+        buffer_printf(out, "%s%s", format_name(in->format),
+                      in->slot_last ? ", the slot behind the value" : "");
     } else {
         buffer_printf(out, "delimited by ");
         put_quoted(out, in->delimiter);
         buffer_printf(out, in->header ? ", with a header" : ", no header");
+    }
+    if (in->note != NULL) {
+        buffer_printf(out, "; no row was looked at: %s\n", in->note);
+        return;
     }
     buffer_printf(out, "; %s %llu rows%s", in->whole ? "all" : "the first",
                   (unsigned long long)in->rows, in->whole ? "" : " looked at");
@@ -85,16 +99,35 @@ static bool needs_number(const struct inspect *in, size_t at)
            !utf8_valid(in->column[at].name);
 }
 
+static void put_name(const struct inspect_column *c, size_t i, struct buffer *out)
+{
+    struct buffer text = BUFFER_INIT;
+    buffer_printf(&text, "%s[%zu]", c->name, i);
+    put_quoted(out, buffer_text(&text));
+    buffer_release(&text);
+}
+
 static void put_field(const struct inspect *in, size_t at, struct buffer *out)
 {
     const struct inspect_column *c = &in->column[at];
     buffer_printf(out, "    - {name: ");
-    if (needs_number(in, at))
+    if (c->type == FIELD_FLOAT && c->lists > 0) { /* a float each */
+        put_name(c, 0, out);
+        for (size_t i = 0; i < c->most; i++) {
+            if (i > 0) {
+                buffer_printf(out, "    - {name: ");
+                put_name(c, i, out);
+            }
+            buffer_printf(out, ", type: float}\n");
+        }
+        return;
+    }
+    if (in->format < JOB_LIBFFM && needs_number(in, at))
         buffer_printf(out, "c%zu, column: %zu", at, at);
     else
         put_quoted(out, c->name);
     buffer_printf(out, ", type: %s", schema_type_name(c->type));
-    if (c->type == FIELD_IDS)
+    if (c->type == FIELD_IDS && c->lists == 0)
         buffer_printf(out, ", sep: \"%c\"", c->sep);
     if (c->type == FIELD_FLOAT && (c->max > 10 || c->min < -10))
         buffer_printf(out, ", norm: log");
@@ -114,15 +147,19 @@ void inspect_job(const struct inspect *in, struct buffer *out)
                   "data:\n  train: ");
     put_quoted(out, in->path);
     buffer_printf(out, "\n  split: {by: ratio, valid: .1, test: .1}  # or data.valid, data.test\n");
-    if (in->libsvm) {
-        buffer_printf(out, "  format: libsvm\n");
-    } else {
-        if (strcmp(in->delimiter, ",") != 0) {
+    if (in->format != JOB_DELIMITED)
+        buffer_printf(out, "  format: %s\n", format_name(in->format));
+    if (in->slot_last)
+        buffer_printf(out, "  slot_last: true\n");
+    if (in->note != NULL)
+        buffer_printf(out, "  # the columns can't be seen without DuckDB's library\n");
+    if (in->format != JOB_LIBSVM && in->format != JOB_CRITEO) {
+        if (in->format == JOB_DELIMITED && strcmp(in->delimiter, ",") != 0) {
             buffer_printf(out, "  delimiter: ");
             put_quoted(out, in->delimiter);
             buffer_printf(out, "\n");
         }
-        if (!in->header)
+        if (in->format == JOB_DELIMITED && !in->header)
             buffer_printf(out, "  header: false\n");
         if (rating)
             buffer_printf(out, "  label_above: 3.5\n");

@@ -161,6 +161,44 @@ static void odd_names(void **state)
     buffer_release(&text);
 }
 
+/* Formats whose cells have names, and the presets: each is told, and its job reads all lines. */
+static void other_formats(void **state)
+{
+    static const struct {
+        const char *text;
+        int format;
+        uint64_t rows;
+    } cases[] = {
+        {"{\"click\": true, \"user\": {\"id\": 1}, \"v\": [0.5, 1.5], \"tags\": [\"a\"]}\n"
+         "{\"click\": false, \"user\": {\"id\": 2}, \"v\": [2.5, 3]}\n"
+         "{\"click\": false, \"user\": {\"id\": 2}, \"v\": [2, 3], \"tags\": []}\n",
+         JOB_JSON, 3},
+        {"1 0:3:1 1:4:.5\n0 0:3:1 1:5:.25\n", JOB_LIBFFM, 2},
+        {"click:1 7:81 8:90\nclick:0 7:82 8:91\nclick:0 7:83 8:92 8:93\n", JOB_SLOTS, 3},
+        {"1:click 81:7 90:8\n0:click 82:7 91:8\n1:click 83:7 92:8 93:8 94:8\n", JOB_SLOTS, 3},
+        {"user_id:token\titem_id:token\trating:float\ttimestamp:float\tkind:token_seq\n"
+         "1\t7\t3\t881250949\ta b\n2\t8\t5\t881250950\tb\n",
+         JOB_RECBOLE, 2},
+        {"0\t1\t1\t5\t0\t1382\t4\t15\t2\t181\t1\t2\t\t2\t68fd1e64\t80e26c9b\tfb936136\t7b4723c4\t"
+         "25c83c98\t7e0ccccf\tde7995b8\t1f89b562\ta73ee510\ta8cd5504\tb2cb9c98\t37c9c164\t2824a5f6"
+         "\t"
+         "1adce6ef\t8ba8b39a\t891b62e7\te5ba7672\tf54016b9\t21ddcdc9\tb1252a9d\t07b5194c\t\t3a171ec"
+         "b\t"
+         "c5c50484\te8b83407\t9727dd16\n",
+         JOB_CRITEO, 1},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        look("other.log", cases[i].text);
+        assert_int_equal(in.format, cases[i].format);
+        assert_int_equal(in.rows, cases[i].rows);
+        assert_true(in.slot_last == (i == 3));
+        job_works(cases[i].rows);
+        if (i + 1 < sizeof cases / sizeof cases[0])
+            inspect_release(&in);
+    }
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_teardown(f, release)
@@ -169,6 +207,7 @@ int main(void)
         TEST(double_colons), TEST(names_that_are_numbers),
         TEST(equal_names),   TEST(odd_names),
         TEST(a_libsvm),      TEST(nothing_to_guess),
+        TEST(other_formats),
     };
     return cmocka_run_group_tests(tests, NULL, case_cleanup);
 }
