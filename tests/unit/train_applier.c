@@ -63,24 +63,33 @@ struct world {
     float grads[MANY * DENSE_BLOCK], out[MANY * DENSE_BLOCK];
 };
 
+static int kind = JOB_ADAM; /* of embedding; of dense, too, unless it is a row-wise one */
+
 static struct world *world_new(double clip_row, double grad_max, uint64_t bytes_max)
 {
     struct world *w = mem_zalloc(sizeof *w);
-    struct job_optim adam = {.kind = JOB_ADAM,
+    struct job_optim adam = {.kind = kind,
                              .rate = 1e-2,
                              .l2 = 1e-2,
                              .l2_mode = JOB_L2_EXACT,
                              .beta1 = .9,
                              .beta2 = .999,
-                             .eps = 1e-8};
+                             .eps = 1e-8,
+                             .momentum = .9,
+                             .beta = 1,
+                             .l1 = 1e-2};
+    struct job_optim dense = adam;
     struct job_optim touched = {
         .kind = JOB_ROWWISE_ADAGRAD, .rate = 0.1, .l2 = 1e-2, .l2_mode = JOB_L2_TOUCHED};
     const uint64_t shape[2] = {2, 300}, one[2] = {8, 1};
     touched.eps = 1e-8;
+    dense.l1 = 0;
+    if (kind == JOB_ROWWISE_ADAGRAD || kind == JOB_ROWWISE_ADAM)
+        dense.kind = JOB_ADAM;
     w->plan.seed = 5;
     plan_add_sparse(&w->plan, "embedding", DIM, PLAN_NORMAL, 0.1, &adam);
     plan_add_sparse(&w->plan, "linear", 1, PLAN_ZERO, 0, &touched);
-    plan_add_tensor(&w->plan, PLAN_DENSE, "w", 2, shape, PLAN_UNIFORM, 0.3, &adam);
+    plan_add_tensor(&w->plan, PLAN_DENSE, "w", 2, shape, PLAN_UNIFORM, 0.3, &dense);
     plan_add_tensor(&w->plan, PLAN_STAT, "mean", 1, one, PLAN_ZERO, 0, &adam);
     uint32_t floats[PLAN_TABLES_MAX] = {0};
     for (size_t t = 0; t < TABLES; t++)
@@ -563,6 +572,84 @@ static void test_no_malloc_when_warm(void **state)
     world_free(w);
 }
 
+/* -- every optimizer -- */
+
+/* What the table says of a row, what a cut writes of it and what a pull answers are one thing. */
+static void pulled_is_rendered(struct world *w, uint32_t table)
+{
+    const struct table *t = w->store->table[table];
+    char copy[4 * DENSE_BLOCK * sizeof(float) + sizeof(struct row_meta)];
+    uint64_t key, cursor = 0;
+    uint32_t slot;
+    while (table_scan(t, &cursor, 1, &key, &slot) > 0) {
+        assert_in_range(table_record_bytes(t), 1, sizeof copy);
+        memcpy(copy, table_record(t, slot), table_record_bytes(t));
+        applier_render(w->ap, table, copy, w->step);
+        slot = SLOT_NONE;
+        applier_pull(w->ap, table, &key, 1, &slot, w->step, w->out);
+        assert_memory_equal(row_weights(copy), w->out, table_dim(t) * sizeof(float));
+    }
+}
+
+/* Back and forth, as after a death, and the same again; with rates that change on the way. */
+static void test_every_optimizer(void **state)
+{
+    (void)state;
+    const struct schedule s = {.warmup = 5, .rate_min = 1e-6, .changes = 1, .change = {{60, 0.1}}};
+    for (kind = JOB_SGD; kind <= JOB_FTRL; kind++) {
+        struct world *w = world_new(5, 1e6, 64 << 20);
+        applier_schedule(w->ap, &s);
+        for (int i = 0; i < 8; i++) {
+            const struct rng rng = w->rng;
+            const uint64_t step = w->step, before = values_hash(w);
+            undo_reset(w->log);
+            w->stamp++;
+            many_pushes(w, 12);
+            undo_check(w->log, w->store, w->stamp);
+            const uint64_t after = values_hash(w);
+            undo_rollback(w->log, w->store);
+            assert_int_equal(values_hash(w), before);
+            w->stamp++;
+            w->step = step;
+            w->rng = rng;
+            undo_reset(w->log);
+            many_pushes(w, 12);
+            assert_int_equal(values_hash(w), after);
+        }
+        pulled_is_rendered(w, EMB);
+        pulled_is_rendered(w, DENSE);
+        world_batch(w, EMB, 1, 1, true);
+        w->grads[DIM - 1] = NAN;
+        assert_int_equal(push(w, EMB, 1).refused, 1);
+        world_free(w);
+    }
+    kind = JOB_ADAM;
+}
+
+/* A late push of plain SGD moves by its part; the next one, in time, by all. */
+static void test_damped(void **state)
+{
+    (void)state;
+    kind = JOB_SGD;
+    struct world *w = world_new(0, 0, 64 << 20);
+    float was[DIM];
+    world_batch(w, EMB, 1, 1, true);
+    (void)push(w, EMB, 1);
+    for (int i = 0; i < 3; i++) {
+        const double factor = i == 1 ? 0.25 : 1;
+        applier_pull(w->ap, EMB, w->keys, 1, w->slots, w->step, was);
+        applier_damp(w->ap, factor);
+        (void)push(w, EMB, 1);
+        applier_pull(w->ap, EMB, w->keys, 1, w->slots, w->step, w->out);
+        for (size_t j = 0; j < DIM; j++) {
+            const double g = (double)w->grads[j] + 1e-2 * (double)was[j];
+            assert_true(fabs((double)(was[j] - w->out[j]) - factor * 1e-2 * g) < 1e-6);
+        }
+    }
+    world_free(w);
+    kind = JOB_ADAM;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -583,6 +670,8 @@ int main(void)
         cmocka_unit_test(test_replayed_history),
         cmocka_unit_test(test_no_images_without_a_log),
         cmocka_unit_test(test_no_malloc_when_warm),
+        cmocka_unit_test(test_every_optimizer),
+        cmocka_unit_test(test_damped),
     };
     return cmocka_run_group_tests_name("train_applier", tests, NULL, NULL);
 }
