@@ -137,9 +137,31 @@ static enum status check_layers(const struct u64s *widths, const char *name, boo
     return ST_OK;
 }
 
+/* A family of the next item needs sequences, and sequences need one. */
+static enum status check_next_item(const struct job *job, struct errbuf *err)
+{
+    const bool family = job->model.family >= JOB_CLICK_FAMILIES;
+    const uint64_t width = job->model.recurrent;
+    if (family != (job->data.records == JOB_SEQUENCES))
+        return errbuf_set(err, ST_USAGE, "model.family: %s works with data.records=%s, not with %s",
+                          job_family_name(job->model.family), family ? "sequences" : "events",
+                          family ? "events" : "sequences");
+    if (family && job->model.embedding % job->model.heads != 0)
+        return errbuf_set(err, ST_USAGE,
+                          "model.heads: %" PRIu64 " does not divide model.embedding, %" PRIu64,
+                          job->model.heads, job->model.embedding);
+    if (family && job->model.tied && width != 0 && width != job->model.embedding)
+        return errbuf_set(err, ST_USAGE,
+                          "model.recurrent: %" PRIu64 " is not model.embedding, %" PRIu64
+                          " (set model.tied=false)",
+                          width, job->model.embedding);
+    return ST_OK;
+}
+
 static enum status check_model(const struct job *job, struct errbuf *err)
 {
-    const bool deep = job->model.family != JOB_LR && job->model.family != JOB_FM;
+    const bool sequences = job->model.family >= JOB_CLICK_FAMILIES;
+    const bool deep = job->model.family != JOB_LR && job->model.family != JOB_FM && !sequences;
     const bool streams = job->model.family == JOB_FINALMLP;
     enum status st = check_layers(&job->model.hidden, "model.hidden", deep, err);
     if (st == ST_OK)
@@ -147,7 +169,12 @@ static enum status check_model(const struct job *job, struct errbuf *err)
     if (st == ST_OK)
         st = check_layers(&job->model.dlrm.bottom, "model.dlrm.bottom", false, err);
     if (st == ST_OK)
-        st = check_layers(&job->model.finalmlp.gate_hidden, "model.finalmlp.gate_hidden", false, err);
+        st = check_layers(&job->model.finalmlp.gate_hidden, "model.finalmlp.gate_hidden", false,
+                          err);
+    if (st == ST_OK)
+        st = check_layers(&job->model.dilations, "model.dilations", sequences, err);
+    if (st == ST_OK)
+        st = check_next_item(job, err);
     return st;
 }
 

@@ -82,8 +82,8 @@ static const struct option rows[] = {
      "folder of converted logs, relative to the job file; empty: cache in the run's folder"},
     {"data.split.by", OPT_CHOICE, AT(data.split.by), 0, 0, "files", "files|ratio|time|fold|window",
      NULL, 0,
-     "valid and test are files, a hashed part of train, its latest part, or some of its users; "
-     "window: train in the order of time"},
+     "valid and test: files, or by hash, time or user a part of train; window: train in time "
+     "order"},
     {"data.split.valid", OPT_F64, AT(data.split.valid), 0, .9, ".1", NULL, CUT_PART, 0,
      "part of the records that becomes valid"},
     {"data.split.test", OPT_F64, AT(data.split.test), 0, .9, ".1", NULL, CUT_TEST, 0,
@@ -107,9 +107,7 @@ static const struct option rows[] = {
     /* -- model -- */
     {"model.family", OPT_CHOICE, AT(model.family), 0, 0, NULL,
      "lr|fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|sasrec|lstm|gru|cnn", NULL, 0,
-     "logistic regression, factorization machine, deep net, deep & cross network v2, Wide & Deep, "
-     "DeepFM, DLRM, FinalMLP or FinalNet; over sequences (data.records) SASRec, an LSTM, a GRU or "
-     "a causal CNN"},
+     "of records: lr to finalnet; of the next item in sequences: sasrec, lstm, gru, cnn"},
     {"model.embedding", OPT_U64, AT(model.embedding), 1, 1024, "10", NULL,
      "model.family=fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|sasrec|lstm|gru|cnn", 0,
      "floats in an embedding row"},
@@ -118,8 +116,7 @@ static const struct option rows[] = {
     {"model.hidden", OPT_U64S, AT(model.hidden), 1, 16384, "[400, 400, 400]", NULL, DEEP, 0,
      "widths of the hidden layers, at most 16"},
     {"model.dropout", OPT_F64, AT(model.dropout), 0, .95, "0", NULL, HAS_DROPOUT, 0,
-     "part of each hidden layer's outputs that is dropped in training; sasrec: of attention, too; "
-     "lstm, gru: of what the items are scored with"},
+     "part of hidden layers' outputs (sasrec: attention, too) that is dropped in training"},
     {"model.batch_norm", OPT_BOOL, AT(model.batch_norm), 0, 0, "true", NULL, DEEP, 0,
      "batch normalization behind each hidden layer"},
     {"model.cross", OPT_U64, AT(model.cross), 1, 16, "4", NULL, "model.family=dcnv2", 0,
@@ -138,7 +135,8 @@ static const struct option rows[] = {
      "heads of the fusion; a divisor of the last width of both streams"},
     {"model.finalmlp.gate", OPT_CHOICE, AT(model.finalmlp.gate), 0, 0, "none", "none|bias|fields",
      "model.family=finalmlp", 0,
-     "what scales each stream's features: nothing, a vector, a net over the user (2nd: item) field"},
+     "what scales each stream's features: nothing, a vector, a net over the user (2nd: item) "
+     "field"},
     {"model.finalmlp.gate_hidden", OPT_U64S, AT(model.finalmlp.gate_hidden), 1, 16384, "[64]", NULL,
      "model.finalmlp.gate=fields", 0, "widths of the gates' hidden layers"},
     {"model.finalnet.gate", OPT_CHOICE, AT(model.finalnet.gate), 0, 0, "sum", "none|sum|concat",
@@ -159,18 +157,17 @@ static const struct option rows[] = {
     {"model.activation", OPT_CHOICE, AT(model.activation), 0, 0, "relu", "relu|gelu",
      "model.family=sasrec", 0, "between a block's two layers behind attention"},
     {"model.recurrent", OPT_U64, AT(model.recurrent), 0, 1024, "0", NULL, RECURRENT, 0,
-     "width of the state; 0: model.embedding. Unless that is what it is, model.tied must be false"},
+     "width of the state; 0: model.embedding; any other needs model.tied=false"},
     {"model.recurrent_dropout", OPT_F64, AT(model.recurrent_dropout), 0, .95, "0", NULL, RECURRENT,
-     0, "part of the state that a step does not see; the same in all steps of a sequence"},
+     0, "part of the state that is dropped between steps, one mask for a sequence"},
     {"model.input_dropout", OPT_F64, AT(model.input_dropout), 0, .95, "0", NULL, NEXT_ITEM, 0,
-     "part of the embedded inputs that is dropped; lstm, gru: the same in all steps of a sequence"},
+     "part of the embedded inputs that is dropped; lstm, gru: one mask for a sequence"},
     {"model.kernel", OPT_U64, AT(model.kernel), 2, 16, "3", NULL, "model.family=cnn", 0,
      "inputs that a convolution sees"},
     {"model.dilations", OPT_U64S, AT(model.dilations), 1, 4096, "[1, 2, 4]", NULL,
      "model.family=cnn", 0, "distance of these inputs; a residual block each, at most 16"},
     {"model.loss", OPT_CHOICE, AT(model.loss), 0, 0, "ce", "ce|sampled|bce", NEXT_ITEM, 0,
-     "softmax over all items, softmax over the target and model.negatives others, or the target "
-     "against one other item"},
+     "softmax over all items or over model.negatives of them, or target against one other"},
     {"model.negatives", OPT_U64, AT(model.negatives), 1, 1e6, "1024", NULL, "model.loss=sampled", 0,
      "items drawn for a batch; all its predictions share them"},
     {"model.scale_embedding", OPT_BOOL, AT(model.scale_embedding), 0, 0, "true", NULL,
