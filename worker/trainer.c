@@ -148,17 +148,16 @@ static void tell_totals(struct trainer *r, bool with_auc)
     pipeline_tell_totals(r->p, &r->totals);
 }
 
-static void count(struct trainer *r, const struct work *w, double loss)
+static void count(struct trainer *r, const struct work *w, const struct model_loss *loss)
 {
     if (w->flight.epoch != r->totals.epoch) {
         r->totals = (struct client_epoch){.epoch = w->flight.epoch};
         r->correct = 0;
         auc_reset(&r->auc);
     }
-    for (size_t i = 0; i < w->batch.n; i++)
-        r->correct += (r->logits[i] > 0) == (w->batch.labels[i] > .5f);
-    r->totals.count += w->batch.n;
-    r->totals.loss_sum += loss;
+    r->correct += loss->correct;
+    r->totals.count += loss->count;
+    r->totals.loss_sum += loss->sum;
     r->totals.accuracy = (double)r->correct / (double)r->totals.count;
     auc_add(&r->auc, r->logits, w->batch.labels, w->batch.n);
     r->auc_stale = true;
@@ -174,7 +173,7 @@ static void train(struct trainer *r, struct work *w)
     struct model_input in;
     struct model_params params;
     struct model_grads grads;
-    double loss = 0;
+    struct model_loss loss;
     set_input(w, &in);
     set_params(f, &params);
     for (size_t t = 0; t < PLAN_TABLES_MAX; t++)
@@ -185,9 +184,9 @@ static void train(struct trainer *r, struct work *w)
     if (run->job.train.clip > 0)
         clip(&run->plan, f, run->job.train.clip);
     w->computed = true;
-    if (!isfinite(loss))
-        say_bad_loss(r, w, loss);
-    count(r, w, loss);
+    if (!isfinite(loss.sum))
+        say_bad_loss(r, w, loss.sum);
+    count(r, w, &loss);
 }
 
 /* -- evaluation -- */

@@ -12,14 +12,22 @@
 
 struct epilogue { /* of a builder */
     bool relu;
-    double dropout; /* p in [0, 1); 0: none */
+    double dropout;    /* p in [0, 1); 0: none */
+    bool whole_record; /* tokens: one mask for all of a record */
 };
 
 void epilogue_set(struct graph *g, struct op *op, const struct epilogue *e);
 /* What to hand to vec_finish in this run: without dropout in evaluation. */
 struct vec_finish epilogue_finish(const struct op *op, const struct graph_run *run);
-/* The part of dropout's key that all rows share, and the key of one row. */
-uint64_t epilogue_base(const struct graph *g, const struct op *op, const struct graph_run *run);
-uint64_t epilogue_key(uint64_t base, const struct graph_run *run, size_t row);
+/* The part of dropout's key that all rows share, and the key of one row: of its record, or of its record and the
+ * place in it. */
+struct epilogue_base {
+    uint64_t key;
+    const uint32_t *record,
+        *place; /* of tokens; borrowed; NULL: a row is a record, a record has one key */
+};
+struct epilogue_base epilogue_base(const struct graph *g, const struct op *op,
+                                   const struct graph_run *run);
+uint64_t epilogue_key(struct epilogue_base base, const struct graph_run *run, size_t row);
 
 #endif

@@ -48,4 +48,28 @@ uint32_t model_mlp_norm(struct graph *g, uint32_t x, const char *name, const str
 uint32_t model_mlp_linear(struct graph *g, uint32_t x, const char *name, size_t width,
                           const struct epilogue *e);
 
+/* -- sequence families: draw the loss, too; `out` says what ranks. They return h, or GRAPH_NONE as above -- */
+
+struct model_head { /* an item's logit: <h of a token, its row of items> + its row of bias */
+    uint32_t h, items, bias; /* (T, d); tables (U, d), (U, 1) or GRAPH_NONE */
+};
+
+uint32_t model_sasrec_build(struct graph *g, struct model_head *out, struct errbuf *err);
+uint32_t model_lstm_build(struct graph *g, struct model_head *out, struct errbuf *err);
+uint32_t model_gru_build(struct graph *g, struct model_head *out, struct errbuf *err);
+uint32_t model_cnn_build(struct graph *g, struct model_head *out, struct errbuf *err);
+
+/* ST_USAGE unless the records are sequences. */
+MUST_CHECK enum status model_next_item_check(const struct graph *g, struct errbuf *err);
+/* The loss of model.loss over h, tied to `table` or with an output table and a bias of its own. */
+void model_next_item(struct graph *g, uint32_t h, uint32_t table, struct model_head *out);
+/* Layer norm NAME.weight, .bias, and a linear layer NAME.weight, .bias as the Transformer begins them. */
+uint32_t model_next_norm(struct graph *g, uint32_t x, const char *name);
+uint32_t model_next_linear(struct graph *g, uint32_t x, const char *name, size_t width,
+                           const struct epilogue *e);
+/* Width of the state, 0 after an error; the gates' part of the inputs, (T, gates); dropout and the loss. */
+size_t model_recurrent_width(const struct graph *g, struct errbuf *err);
+uint32_t model_recurrent_inputs(struct graph *g, uint32_t table, size_t gates);
+uint32_t model_recurrent_out(struct graph *g, uint32_t h, uint32_t table, struct model_head *out);
+
 #endif

@@ -52,6 +52,7 @@ void graph_free(struct graph *g)
         return;
     if (g->slab)
         mem_slab_free(g->slab, g->slab_bytes);
+    tokens_free(g->tokens);
     free(g->tensors);
     free(g->ops);
     free(g);
@@ -79,7 +80,11 @@ static uint32_t tensor_add(struct graph *g, enum graph_home home, enum graph_row
 
 uint32_t graph_table(struct graph *g, const char *name, size_t dim)
 {
-    const double std = g->job->model.embedding_init;
+    return graph_table_of(g, name, dim, g->job->model.embedding_init);
+}
+
+uint32_t graph_table_of(struct graph *g, const char *name, size_t dim, double std)
+{
     const struct plan_table *t =
         plan_add_sparse(g->plan, name, (uint32_t)dim, std > 0 ? PLAN_NORMAL : PLAN_ZERO, std,
                         job_optim_of(g->job, name));
@@ -141,6 +146,13 @@ uint32_t graph_slab(struct graph *g, enum graph_rows kind, size_t rows, size_t c
     return id;
 }
 
+void graph_sequences(struct graph *g, size_t places_max, bool by_step)
+{
+    assert(!g->tokens && g->fields > 0);
+    g->tokens = tokens_new(g->rows_max[ROWS_BATCH], places_max, by_step);
+    g->rows_max[ROWS_TOKENS] = g->rows_max[ROWS_BATCH] * places_max;
+}
+
 /* -- operators -- */
 
 struct op *graph_op(struct graph *g, const struct op_kind *kind, uint32_t out)
@@ -151,7 +163,7 @@ struct op *graph_op(struct graph *g, const struct op_kind *kind, uint32_t out)
     *op = (struct op){
         .kind = kind,
         .out = out,
-        .save = {GRAPH_NONE, GRAPH_NONE},
+        .save = {GRAPH_NONE, GRAPH_NONE, GRAPH_NONE, GRAPH_NONE, GRAPH_NONE},
         .tell = GRAPH_NONE,
         .tell_grad = GRAPH_NONE,
         .finish = {.keep_scale = 1},
@@ -175,7 +187,8 @@ void graph_read(struct graph *g, struct op *op, uint32_t in)
 
 void graph_save(struct graph *g, struct op *op, uint32_t i, uint32_t id)
 {
-    assert(!g->sealed && g->tensors[id].home == HOME_SLAB && g->tensors[id].maker == GRAPH_NONE);
+    assert(!g->sealed && i < OP_SAVE_MAX && g->tensors[id].home == HOME_SLAB &&
+           g->tensors[id].maker == GRAPH_NONE);
     op->save[i] = id;
     g->tensors[id].maker = (uint32_t)(op - g->ops);
 }
@@ -389,9 +402,13 @@ static void bind_padding(const struct graph_tensor *t)
     memset(t->grad + used, 0, ((size_t)t->blocks * DENSE_BLOCK - used) * sizeof(real));
 }
 
-void graph_bind(struct graph *g, const struct graph_run *run)
+void graph_bind(struct graph *g, struct graph_run *run)
 {
     assert(g->sealed);
+    if (g->tokens) {
+        tokens_lay(g->tokens, run->in, g->fields, run->train);
+        run->rows[ROWS_TOKENS] = g->tokens->used;
+    }
     for (size_t i = 0; i < g->tensors_used; i++) {
         struct graph_tensor *t = &g->tensors[i];
         switch (t->home) {

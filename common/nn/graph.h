@@ -29,9 +29,11 @@
 #include "common/math/vec.h"
 #include "common/nn/model.h"
 #include "common/nn/real.h"
+#include "common/nn/tokens.h"
 
-#define GRAPH_NONE UINT32_MAX
-#define OP_IN_MAX  8u
+#define GRAPH_NONE  UINT32_MAX
+#define OP_IN_MAX   8u
+#define OP_SAVE_MAX 5u
 
 enum graph_rows { ROWS_FIXED, ROWS_BATCH, ROWS_TOKENS, ROWS_UNIQUE, ROWS_KINDS };
 
@@ -73,6 +75,7 @@ struct graph_run {                     /* one walk over the graph */
     bool train;
     size_t rows[ROWS_KINDS]; /* how many rows each kind has; FIXED unused */
     double loss;             /* out: sum over the records */
+    uint64_t count, correct; /* out: as in struct model_loss */
     double loss_aside;       /* out: of losses that help to train but judge nothing (op_imitate) */
 };
 
@@ -80,17 +83,19 @@ struct op {
     const struct op_kind *kind;
     uint32_t in[OP_IN_MAX];
     uint32_t in_used;
-    uint32_t out;         /* GRAPH_NONE for a loss */
-    uint32_t save[2];     /* slab tensors that forward keeps for backward, or GRAPH_NONE */
+    uint32_t out;               /* GRAPH_NONE for a loss */
+    uint32_t save[OP_SAVE_MAX]; /* slab tensors that forward keeps for backward, or GRAPH_NONE */
     bool add[OP_IN_MAX];  /* set by graph_seal: in[i]'s gradient has already been written to */
     uint32_t tell;        /* set by graph_seal: operator to which rows are told, or GRAPH_NONE */
     uint32_t tell_grad;   /* the same in backward */
     bool told, told_grad; /* it is told, and so has done its part when its turn comes */
     struct vec_finish finish; /* epilogue: activation and dropout */
+    bool whole_record;        /* dropout: one mask for all tokens of a record */
     uint32_t layer;           /* number of this dropout in the graph: part of its key */
     real eps;
     real scale;   /* of op_add's sum, of op_imitate's loss */
     size_t param; /* of the kind: how many vectors, which column ... */
+    size_t step;  /* of op_unfold: dilation */
 };
 
 struct op_kind {
@@ -123,6 +128,7 @@ struct graph {             /* -- written while building only; operators read it 
     struct op *ops; /* owned */
     size_t ops_used, ops_cap;
     uint32_t layers_used;
+    struct tokens *tokens; /* owned; laid by graph_bind; NULL: no sequences */
     bool sealed;
     real *slab; /* owned */
     size_t slab_bytes;
@@ -135,11 +141,14 @@ void graph_free(struct graph *g);
 
 /* Tensors. A parameter is appended to the plan under `name`. */
 uint32_t graph_table(struct graph *g, const char *name, size_t dim);
+uint32_t graph_table_of(struct graph *g, const char *name, size_t dim, double std); /* 0: zeros */
 uint32_t graph_matrix(struct graph *g, const char *name, size_t rows, size_t cols, double std);
 uint32_t graph_vector(struct graph *g, const char *name, size_t cols, enum plan_init init);
 uint32_t graph_stat(struct graph *g, const char *name, size_t cols, enum plan_init init);
 uint32_t graph_float_features(struct graph *g); /* (n, D) */
 uint32_t graph_slab(struct graph *g, enum graph_rows kind, size_t rows, size_t cols);
+/* Records are sequences of at most places_max inputs: call before tensors of kind TOKENS are made. */
+void graph_sequences(struct graph *g, size_t places_max, bool by_step);
 
 /* Append an operator of `kind` that makes `out` (GRAPH_NONE for a loss); inputs follow by graph_read.
  * The pointer is good until the next graph_op. */
@@ -155,7 +164,7 @@ bool graph_view(struct graph *g, uint32_t in, uint32_t host, size_t col);
 MUST_CHECK enum status graph_seal(struct graph *g, struct errbuf *err);
 size_t graph_flops(const struct graph *g); /* forward, one record */
 
-void graph_bind(struct graph *g, const struct graph_run *run); /* before a walk */
+void graph_bind(struct graph *g, struct graph_run *run); /* before a walk; sets rows[ROWS_TOKENS] */
 void graph_forward(const struct graph *g, struct graph_run *run);
 void graph_backward(const struct graph *g, struct graph_run *run);
 

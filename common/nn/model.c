@@ -1,7 +1,8 @@
 /* model.c - the table of families, and model.h over a graph.
  *
  * model_new lets the family draw its graph (which also appends the parameters to the plan), hangs the
- * loss on its logit and seals it. A step is: bind the caller's arrays, forward, backward.
+ * loss on its logit and seals it; a sequence family draws its loss itself. A step is: bind the caller's arrays,
+ * forward, backward.
  */
 #include "common/nn/model.h"
 
@@ -14,10 +15,13 @@
 #include "common/math/gemm.h"
 #include "common/nn/families.h"
 #include "common/nn/ops.h"
+#include "common/nn/rank.h"
 
 struct model {
-    struct graph *graph; /* owned */
-    uint32_t logit;      /* (n, 1) */
+    struct graph *graph;    /* owned */
+    uint32_t logit;         /* (n, 1); GRAPH_NONE: it ranks */
+    struct model_head head; /* of what ranks */
+    struct rank rank;
 };
 
 /* A new family: one file model_<name>.c, its builder in families.h, its value in enum job_family, and a
@@ -35,6 +39,16 @@ static const struct {
     {JOB_DLRM, model_dlrm_build},
     {JOB_FINALMLP, model_finalmlp_build},
     {JOB_FINALNET, model_finalnet_build},
+};
+
+static const struct {
+    int family;
+    uint32_t (*build)(struct graph *g, struct model_head *out, struct errbuf *err);
+} sequence_families[] = {
+    {JOB_SASREC, model_sasrec_build},
+    {JOB_LSTM, model_lstm_build},
+    {JOB_GRU, model_gru_build},
+    {JOB_CNN, model_cnn_build},
 };
 
 /* More tensors than a plan can hold: judged before building, so that building can't fail half-way. */
@@ -75,6 +89,36 @@ static enum status check_tables(const struct job *job, const struct plan *plan, 
     return ST_OK;
 }
 
+static enum status model_build(struct graph *g, uint32_t *out_logit, struct model_head *out_head,
+                               struct errbuf *err)
+{
+    const int family = g->job->model.family;
+    for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++) {
+        if (families[i].family != family)
+            continue;
+        if (g->job->data.records == JOB_SEQUENCES)
+            return errbuf_set(
+                err, ST_USAGE,
+                "model.family: %s judges single records; data.records=sequences needs "
+                "sasrec, lstm, gru or cnn",
+                job_family_name(family));
+        *out_logit = families[i].build(g, err);
+        if (*out_logit == GRAPH_NONE)
+            return ST_USAGE;
+        op_bce(g, *out_logit);
+        return ST_OK;
+    }
+    for (size_t i = 0; i < sizeof(sequence_families) / sizeof(*sequence_families); i++) {
+        if (sequence_families[i].family != family)
+            continue;
+        const enum status st = model_next_item_check(g, err);
+        if (st != ST_OK)
+            return st;
+        return sequence_families[i].build(g, out_head, err) == GRAPH_NONE ? ST_USAGE : ST_OK;
+    }
+    return errbuf_set(err, ST_INTERNAL, "model.family: no builder for family %d", family);
+}
+
 enum status model_new(const struct job *job, size_t fields, size_t floats, size_t batch_max,
                       struct model **out, struct plan *out_plan, struct errbuf *err)
 {
@@ -87,24 +131,19 @@ enum status model_new(const struct job *job, size_t fields, size_t floats, size_
     plan->seed = job->train.seed;
     struct graph *g = graph_new(job, plan, fields, floats, batch_max);
     uint32_t logit = GRAPH_NONE;
-    st = errbuf_set(err, ST_INTERNAL, "model.family: no builder for family %d", job->model.family);
-    for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++) {
-        if (families[i].family != job->model.family)
-            continue;
-        logit = families[i].build(g, err);
-        st = logit == GRAPH_NONE ? ST_USAGE : ST_OK;
-    }
+    struct model_head head = {0};
+    st = model_build(g, &logit, &head, err);
     if (st == ST_OK)
         st = check_tables(job, plan, err);
     if (st != ST_OK)
         goto free_graph;
-    op_bce(g, logit);
     st = graph_seal(g, err);
     if (st != ST_OK)
         goto free_graph;
     struct model *m = mem_zalloc(sizeof(*m));
     m->graph = g;
     m->logit = logit;
+    m->head = head;
     *out = m;
     *out_plan = *plan;
     free(plan);
@@ -120,6 +159,7 @@ void model_free(struct model *m)
 {
     if (!m)
         return;
+    rank_release(&m->rank);
     graph_free(m->graph);
     free(m);
 }
@@ -146,24 +186,57 @@ static struct graph_run run_of(const struct model_input *in, const struct model_
     };
 }
 
+/* A batch of records without a place to predict: nothing to learn. */
+static void no_gradients(const struct graph *g, const struct graph_run *run)
+{
+    for (size_t i = 0; i < g->tensors_used; i++) {
+        const struct graph_tensor *t = &g->tensors[i];
+        if (t->home == HOME_TABLE)
+            memset(t->grad, 0, run->in->unique * t->cols * sizeof(real));
+        else if (t->home == HOME_DENSE || t->home == HOME_STAT)
+            memset(t->grad, 0, (size_t)t->blocks * DENSE_BLOCK * sizeof(real));
+    }
+}
+
 void model_step(struct model *m, const struct model_input *in, const struct model_params *p,
-                struct model_grads *g, real *out_logits, double *out_loss)
+                struct model_grads *g, real *out_logits, struct model_loss *out_loss)
 {
     assert(in->n >= 1 && in->n <= m->graph->rows_max[ROWS_BATCH]);
     struct graph_run run = run_of(in, p, g);
     graph_bind(m->graph, &run);
-    graph_forward(m->graph, &run);
-    memcpy(out_logits, graph_at(m->graph, m->logit)->value, in->n * sizeof(real));
-    graph_backward(m->graph, &run);
-    *out_loss = run.loss;
+    if (model_ranks(m) && run.rows[ROWS_TOKENS] == 0) {
+        no_gradients(m->graph, &run);
+    } else {
+        graph_forward(m->graph, &run);
+        if (!model_ranks(m))
+            memcpy(out_logits, graph_at(m->graph, m->logit)->value, in->n * sizeof(real));
+        graph_backward(m->graph, &run);
+    }
+    *out_loss = (struct model_loss){.sum = run.loss, .count = run.count, .correct = run.correct};
 }
 
 void model_score(struct model *m, const struct model_input *in, const struct model_params *p,
                  real *out_logits)
 {
-    assert(in->n >= 1 && in->n <= m->graph->rows_max[ROWS_BATCH]);
+    assert(!model_ranks(m) && in->n >= 1 && in->n <= m->graph->rows_max[ROWS_BATCH]);
     struct graph_run run = run_of(in, p, NULL);
     graph_bind(m->graph, &run);
     graph_forward(m->graph, &run);
     memcpy(out_logits, graph_at(m->graph, m->logit)->value, in->n * sizeof(real));
+}
+
+bool model_ranks(const struct model *m)
+{
+    return m->logit == GRAPH_NONE;
+}
+
+void model_rank(struct model *m, const struct model_input *in, const struct model_params *p,
+                real *out_rank)
+{
+    assert(model_ranks(m) && in->n >= 1 && in->n <= m->graph->rows_max[ROWS_BATCH]);
+    struct graph_run run = run_of(in, p, NULL);
+    graph_bind(m->graph, &run);
+    if (run.rows[ROWS_TOKENS] > 0)
+        graph_forward(m->graph, &run);
+    rank_all(&m->rank, m->graph, &m->head, in, out_rank);
 }

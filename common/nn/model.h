@@ -9,6 +9,11 @@
  * possibly empty, possibly with the same key twice; weight (or NULL = all 1) multiplies each occurrence's
  * row. A sparse table's rows are pulled for that list: rows[t] is (U, dim of table t), row u for key u.
  *
+ * A sequence family (sasrec, lstm, gru, cnn: model_ranks) has records of F = 3 bags of items instead: bag 0 a
+ * user's history, oldest first; bag 1 the target, bag 2 what came before bag 0. Training predicts each item of bag
+ * 0 from those before it (m items make m - 1 places); model_rank predicts bag 1 from all of bag 0. At most
+ * job.data.sequence.max inputs a record. Weights, floats and labels are not looked at.
+ *
  * Not thread-safe; one model a thread. Deterministic: the same inputs give the same bits (one BLAS
  * thread, sums in a fixed order).
  */
@@ -36,6 +41,16 @@ struct model_input {         /* all borrowed, for one call of model_step or mode
     const real *labels;      /* (n), 0 or 1 */
     const uint64_t *record;  /* (n) record numbers in the log: the counters of dropout */
     uint64_t epoch;          /* with the job's seed the key of dropout */
+    /* Sequences only: what the loss and a rank are over, as distinct positions in the list of unique keys. */
+    const uint32_t *candidate; /* (candidates) */
+    size_t candidates;
+};
+
+struct model_loss {
+    double sum;     /* over `count` */
+    uint64_t count; /* records; of sequences the predicted places, may be 0 */
+    uint64_t
+        correct; /* predictions that were right: on their side of 0.5; the target above all others */
 };
 
 struct model_params {                  /* all borrowed */
@@ -60,13 +75,21 @@ size_t model_bytes(const struct model *m); /* activations and scratch */
 size_t
 model_flops(const struct model *m); /* forward, one record, multiply and add counted as two */
 
-/* Training: forward (dropout on, batch statistics), mean BCE over the n records, backward.
- * out_logits: (n). out_loss: sum over the records, in double. */
+/* Training: forward (dropout on, batch statistics), mean loss over the n records (sequences: over all
+ * places), backward. out_logits: (n); sequences leave it alone. */
 void model_step(struct model *m, const struct model_input *in, const struct model_params *p,
-                struct model_grads *g, real *out_logits, double *out_loss);
+                struct model_grads *g, real *out_logits, struct model_loss *out_loss);
 /* Evaluation: no dropout, running statistics; logits only. A record's logit does not depend on the
  * others of its batch beyond rounding. */
 void model_score(struct model *m, const struct model_input *in, const struct model_params *p,
                  real *out_logits);
+
+/* Whether this is a sequence family: model_rank instead of model_score. */
+bool model_ranks(const struct model *m);
+/* The place of each record's target among in->candidate: 1 + those with a larger logit + half of those with the
+ * same. What the record has seen (bags 0 and 2) is left out, but for the target. A target that is no candidate,
+ * or a logit that is no number, comes last. out_rank: (n). Its scratch grows with the candidates, once. */
+void model_rank(struct model *m, const struct model_input *in, const struct model_params *p,
+                real *out_rank);
 
 #endif

@@ -1,7 +1,7 @@
 /* op_activation.c - an activation or dropout by itself, where it can't ride on a layer as its epilogue.
  *
- * op_epilogue is relu and dropout; sigmoid and softplus have kinds of their own. All but softplus make
- * their gradient from the output.
+ * op_epilogue is relu and dropout; sigmoid, softplus and gelu have kinds of their own. All but the last two
+ * make their gradient from the output.
  */
 #include "common/nn/epilogue.h"
 #include "common/nn/ops.h"
@@ -10,7 +10,7 @@ static void epilogue_forward(const struct graph *g, const struct op *op, struct 
 {
     const struct graph_tensor *x = graph_at(g, op->in[0]), *y = graph_at(g, op->out);
     const struct vec_finish finish = epilogue_finish(op, run);
-    const uint64_t base = epilogue_base(g, op, run);
+    const struct epilogue_base base = epilogue_base(g, op, run);
     const size_t rows = graph_rows_of(x, run);
     for (size_t r = 0; r < rows; r++)
         vec_finish(y->own + r * y->ld, x->value + r * x->ld, NULL, NULL, x->cols, &finish,
@@ -30,7 +30,7 @@ static void epilogue_backward(const struct graph *g, const struct op *op, struct
 {
     const struct graph_tensor *y = graph_at(g, op->out);
     const struct vec_finish finish = epilogue_finish(op, run);
-    const uint64_t base = epilogue_base(g, op, run);
+    const struct epilogue_base base = epilogue_base(g, op, run);
     const size_t rows = graph_rows_of(y, run);
     for (size_t r = 0; r < rows; r++) {
         real *dy = y->grad + r * y->ld;
@@ -81,6 +81,47 @@ static void softplus_backward(const struct graph *g, const struct op *op, struct
     }
 }
 
+/* x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3): Hendrycks and Gimpel's tanh form. */
+#define GELU_A ((real)1.5957691216057308) /* 2 sqrt(2 / pi) */
+#define GELU_B ((real)0.044715)
+
+/* gate (cols) = sigmoid(2 u) */
+static void gelu_gate(const struct graph *g, const struct op *op, const real *x)
+{
+    real *gate = graph_at(g, op->save[0])->own;
+    const size_t cols = graph_at(g, op->in[0])->cols;
+    for (size_t c = 0; c < cols; c++)
+        gate[c] = GELU_A * (x[c] + GELU_B * x[c] * x[c] * x[c]);
+    vec_sigmoid(gate, gate, cols);
+}
+
+static void gelu_forward(const struct graph *g, const struct op *op, struct graph_run *run)
+{
+    const struct graph_tensor *x = graph_at(g, op->in[0]), *y = graph_at(g, op->out);
+    const real *gate = graph_at(g, op->save[0])->value;
+    const size_t rows = graph_rows_of(x, run);
+    for (size_t r = 0; r < rows; r++) {
+        gelu_gate(g, op, x->value + r * x->ld);
+        vec_mul(y->own + r * y->ld, x->value + r * x->ld, gate, x->cols, false);
+    }
+}
+
+static void gelu_backward(const struct graph *g, const struct op *op, struct graph_run *run)
+{
+    const struct graph_tensor *x = graph_at(g, op->in[0]), *y = graph_at(g, op->out);
+    const real *gate = graph_at(g, op->save[0])->value;
+    const size_t rows = graph_rows_of(y, run);
+    for (size_t r = 0; r < rows; r++) {
+        real *dy = y->grad + r * y->ld;
+        const real *v = x->value + r * x->ld;
+        gelu_gate(g, op, v);
+        for (size_t c = 0; c < y->cols; c++)
+            dy[c] *=
+                gate[c] + v[c] * gate[c] * (1 - gate[c]) * GELU_A * (1 + 3 * GELU_B * v[c] * v[c]);
+        hand_on(g, op, r);
+    }
+}
+
 static const struct op_kind epilogue_kind = {
     .name = "epilogue",
     .forward = epilogue_forward,
@@ -97,6 +138,13 @@ static const struct op_kind softplus_kind = {
     .name = "softplus",
     .forward = softplus_forward,
     .backward = softplus_backward,
+    .grad_in_place = true,
+};
+
+static const struct op_kind gelu_kind = {
+    .name = "gelu",
+    .forward = gelu_forward,
+    .backward = gelu_backward,
     .grad_in_place = true,
 };
 
@@ -125,6 +173,14 @@ uint32_t op_softplus(struct graph *g, uint32_t x)
 {
     const uint32_t scratch = graph_slab(g, ROWS_FIXED, 1, graph_at(g, x)->cols);
     const uint32_t out = elementwise(g, &softplus_kind, x);
+    graph_save(g, &g->ops[g->ops_used - 1], 0, scratch);
+    return out;
+}
+
+uint32_t op_gelu(struct graph *g, uint32_t x)
+{
+    const uint32_t scratch = graph_slab(g, ROWS_FIXED, 1, graph_at(g, x)->cols);
+    const uint32_t out = elementwise(g, &gelu_kind, x);
     graph_save(g, &g->ops[g->ops_used - 1], 0, scratch);
     return out;
 }

@@ -80,7 +80,7 @@ static void batch_norm_forward(const struct graph *g, const struct op *op, struc
     vec_scaled(shift, -1, saved(g, op, SAVE_MEAN), x->cols, false);
     vec_mul_add(shift, shift, scale, graph_at(g, op->in[BN_BETA])->value, x->cols);
     const struct vec_finish finish = epilogue_finish(op, run);
-    const uint64_t base = epilogue_base(g, op, run);
+    const struct epilogue_base base = epilogue_base(g, op, run);
     const size_t rows = graph_rows_of(x, run);
     for (size_t r = 0; r < rows; r++)
         vec_finish(y->own + r * y->ld, x->value + r * x->ld, scale, shift, x->cols, &finish,
@@ -106,7 +106,7 @@ static void batch_norm_take_grad(const struct graph *g, const struct op *op, str
 {
     const struct graph_tensor *x = graph_at(g, op->in[BN_X]), *y = graph_at(g, op->out);
     const struct vec_finish finish = epilogue_finish(op, run);
-    const uint64_t base = epilogue_base(g, op, run);
+    const struct epilogue_base base = epilogue_base(g, op, run);
     struct vec_norm_back back = norm_back(g, op, run);
     for (size_t block = from; block < to; block += NORM_BLOCK_ROWS) {
         const size_t left = to - block < NORM_BLOCK_ROWS ? to - block : NORM_BLOCK_ROWS;

@@ -13,6 +13,9 @@ static void bce_forward(const struct graph *g, const struct op *op, struct graph
     const size_t n = graph_rows_of(z, run);
     real *dz = graph_at(g, op->save[0])->own; /* (n, 1) */
     run->loss += vec_bce(dz, z->value, run->in->labels, n, 1 / (real)n);
+    run->count += n;
+    for (size_t i = 0; i < n; i++)
+        run->correct += (z->value[i] > 0) == (run->in->labels[i] > (real)0.5);
 }
 
 static void bce_backward(const struct graph *g, const struct op *op, struct graph_run *run)

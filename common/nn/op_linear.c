@@ -22,7 +22,7 @@ struct linear_call {                          /* what one call works on */
     const struct op *op;
     struct graph_run *run;
     struct vec_finish finish;
-    uint64_t base;
+    struct epilogue_base base;
 };
 
 static struct linear_call linear_call(const struct graph *g, const struct op *op,

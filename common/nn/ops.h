@@ -27,6 +27,20 @@ uint32_t op_bag_sum(struct graph *g, uint32_t table, uint32_t bias);
  * factors (D, d); or GRAPH_NONE for both. table (U, d) -> (n, 1) */
 uint32_t op_fm(struct graph *g, uint32_t table, uint32_t factors, uint32_t floats);
 
+/* -- sequences: rows of kind TOKENS, after graph_sequences; T tokens, L places -- */
+
+/* drop(scale * table[item] + positions[place]); positions (L, d) or GRAPH_NONE. table (U, d) -> (T, d) */
+uint32_t op_tokens(struct graph *g, uint32_t table, uint32_t positions, double scale,
+                   const struct epilogue *e);
+/* Causal attention within each sequence; query, key, value: three tensors (T, d) -> (T, d). By record. */
+uint32_t op_attention(struct graph *g, const uint32_t qkv[3], size_t heads, double dropout);
+/* The inputs of a causal convolution side by side: (T, d) -> (T, kernel d). By record. */
+uint32_t op_unfold(struct graph *g, uint32_t x, size_t kernel, size_t dilation);
+/* x (T, 4 H) = the inputs' part of gates i, f, g, o; u (4 H, H) -> (T, H). By step. */
+uint32_t op_lstm(struct graph *g, uint32_t x, uint32_t u, double dropout);
+/* x (T, 3 H) = the inputs' part of r, z, n; u (3 H, H), bias (3 H) of the state's part -> (T, H). By step. */
+uint32_t op_gru(struct graph *g, uint32_t x, uint32_t u, uint32_t bias, double dropout);
+
 /* -- layers: (rows, in) -> (rows, out), any kind of rows -- */
 
 /* x (rows, in) times weight (out, in) transposed + bias (out) or GRAPH_NONE, then the epilogue. */
@@ -61,6 +75,7 @@ uint32_t op_field_gate(struct graph *g, uint32_t x, uint32_t weight, uint32_t bi
 uint32_t op_epilogue(struct graph *g, uint32_t x, const struct epilogue *e); /* relu, dropout */
 uint32_t op_sigmoid(struct graph *g, uint32_t x);
 uint32_t op_softplus(struct graph *g, uint32_t x);
+uint32_t op_gelu(struct graph *g, uint32_t x);
 uint32_t op_add(struct graph *g, uint32_t a, uint32_t b);
 uint32_t op_mean(struct graph *g, uint32_t a, uint32_t b); /* (a + b) / 2 */
 
@@ -78,5 +93,12 @@ uint32_t op_columns(struct graph *g, uint32_t x, size_t from, size_t cols);
 void op_bce(struct graph *g, uint32_t z);
 /* weight * mean cross-entropy of z (n, 1) against sigmoid(teacher), which stays as it is. */
 void op_imitate(struct graph *g, uint32_t z, uint32_t teacher, double weight);
+
+/* Of the next item, over h (T, d): an item's logit is <h, its row of `items` (U, d)> + its row of `bias` (U, 1) or
+ * nothing (GRAPH_NONE). Mean over the T places. */
+/* Softmax over the batch's candidates, or, `shared`, over the target and the candidates that are not the target. */
+void op_softmax(struct graph *g, uint32_t h, uint32_t items, uint32_t bias, bool shared);
+/* The target against one candidate: -log sigmoid(z+) - log(1 - sigmoid(z-)). */
+void op_bce_pair(struct graph *g, uint32_t h, uint32_t items, uint32_t bias);
 
 #endif

@@ -235,7 +235,9 @@ static inline void case_close(struct nn_case *c)
 static inline void case_step(struct nn_case *c)
 {
     if (c->model) {
-        model_step(c->model, &c->in, &c->p, &c->g, c->logits, &c->loss);
+        struct model_loss loss;
+        model_step(c->model, &c->in, &c->p, &c->g, c->logits, &loss);
+        c->loss = loss.sum;
     } else {
         struct graph_run run = {
             .in = &c->in,

@@ -1,0 +1,56 @@
+/* nn_double.h - math and nn compiled with real = double into the test that includes this, before anything else:
+ * nothing of their archives is linked.
+ */
+#ifndef PENSTOCK_TESTS_UNIT_NN_DOUBLE_H
+#define PENSTOCK_TESTS_UNIT_NN_DOUBLE_H
+
+#define PENSTOCK_REAL_DOUBLE
+
+#include "common/math/gemm.c"
+#include "common/math/vec.c"
+#include "common/math/vec_plain.c"
+#include "common/nn/epilogue.c"
+#include "common/nn/graph.c"
+#include "common/nn/model.c"
+#include "common/nn/model_cnn.c"
+#include "common/nn/model_dcnv2.c"
+#include "common/nn/model_deepfm.c"
+#include "common/nn/model_dlrm.c"
+#include "common/nn/model_finalmlp.c"
+#include "common/nn/model_finalnet.c"
+#include "common/nn/model_fm.c"
+#include "common/nn/model_gru.c"
+#include "common/nn/model_lr.c"
+#include "common/nn/model_lstm.c"
+#include "common/nn/model_mlp.c"
+#include "common/nn/model_sasrec.c"
+#include "common/nn/model_widedeep.c"
+#include "common/nn/op_activation.c"
+#include "common/nn/op_add.c"
+#include "common/nn/op_attention.c"
+#include "common/nn/op_bag_sum.c"
+#include "common/nn/op_batch_norm.c"
+#include "common/nn/op_bce.c"
+#include "common/nn/op_bce_pair.c"
+#include "common/nn/op_bilinear.c"
+#include "common/nn/op_columns.c"
+#include "common/nn/op_concat.c"
+#include "common/nn/op_cross.c"
+#include "common/nn/op_embed.c"
+#include "common/nn/op_factorized.c"
+#include "common/nn/op_field_gate.c"
+#include "common/nn/op_fm.c"
+#include "common/nn/op_gate.c"
+#include "common/nn/op_gru.c"
+#include "common/nn/op_imitate.c"
+#include "common/nn/op_layer_norm.c"
+#include "common/nn/op_linear.c"
+#include "common/nn/op_lstm.c"
+#include "common/nn/op_pairs.c"
+#include "common/nn/op_softmax.c"
+#include "common/nn/op_tokens.c"
+#include "common/nn/op_unfold.c"
+#include "common/nn/rank.c"
+#include "common/nn/tokens.c"
+
+#endif
