@@ -83,7 +83,7 @@ static enum status slurm_nodes(struct hosts *out, struct errbuf *err)
     }
     enum status st = run_capture((char *const *)argv, ANSWER_BYTES_MAX, AGENT_DEADLINE_US, &text,
                                  &n, &code, err);
-    if (st == ST_OK && code != 0) {
+    if (st == ST_OK && (code != 0 || n == 0)) {
         st = errbuf_set(
             err, ST_USAGE,
             "--slurm: this is no allocation of Slurm; `penstock submit` writes and submits a "
