@@ -14,6 +14,7 @@
  *
  * how: "blas" OpenBLAS's products instead of ours; "avx2" or "plain": that path of vec.h.
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -239,13 +240,20 @@ static void arrays_fill(struct arrays *a, const struct plan *plan, size_t unique
 
 static void family_run(int family, double seconds, const struct ceilings *c, const struct batch *b)
 {
-    uint64_t hidden[] = {400, 400, 400};
+    /* FinalMLP and FinalNet as launch/jobs/frappe.yaml has them. */
+    uint64_t hidden[] = {400, 400, 400}, second[] = {family == JOB_FINALMLP ? 100 : 400};
     struct job job = {0};
     job.model.family = family;
+    job.model.second.hidden.item = second;
+    job.model.second.hidden.used = 1;
+    job.model.second.dropout = .2;
+    job.model.finalmlp.heads = 5;
+    job.model.finalnet.gate = JOB_FIELD_GATE_SUM;
+    job.model.finalnet.teach = 1;
     job.model.embedding = DIM;
     job.model.embedding_init = 1e-2;
     job.model.hidden.item = hidden;
-    job.model.hidden.used = 3;
+    job.model.hidden.used = family == JOB_FINALMLP ? 1 : family == JOB_FINALNET ? 2 : 3;
     job.model.dropout = .2;
     job.model.batch_norm = true;
     job.model.cross = 4;
@@ -279,7 +287,7 @@ static void family_run(int family, double seconds, const struct ceilings *c, con
     const char *what[2];
     const double least[2] = {least_seconds(plan, flops, true, c, &what[0]),
                              least_seconds(plan, flops, false, c, &what[1])};
-    printf("%-6s step %9.0f samples/s %6.1f GFLOP/s %3.0f%% of %-6s | score %9.0f samples/s "
+    printf("%-8s step %9.0f samples/s %6.1f GFLOP/s %3.0f%% of %-6s | score %9.0f samples/s "
            "%3.0f%% of %-6s | "
            "%5.1f MB\n",
            job_family_name(family), rate[0], rate[0] * flops * 3e-9, 100 * rate[0] * least[0],
@@ -292,9 +300,19 @@ static void family_run(int family, double seconds, const struct ceilings *c, con
     free(plan);
 }
 
+static bool listed(const char *list, const char *name) /* between commas, whole */
+{
+    const size_t n = strlen(name);
+    for (const char *at = list; (at = strstr(at, name)) != NULL; at += n)
+        if ((at == list || at[-1] == ',') && (at[n] == ',' || at[n] == '\0'))
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
-    const char *families = argc > 1 ? argv[1] : "lr,fm,mlp,dcnv2";
+    const char *families =
+        argc > 1 ? argv[1] : "lr,fm,mlp,dcnv2,widedeep,deepfm,dlrm,finalmlp,finalnet";
     const double seconds = argc > 2 ? atof(argv[2]) : 2;
     const char *how = argc > 3 ? argv[3] : "";
     gemm_init();
@@ -308,8 +326,8 @@ int main(int argc, char **argv)
     printf("ceilings: products %.0f GFLOP/s, copies in the cache %.1f GB/s\n", 1e-9 * c.flops,
            1e-9 * c.bytes);
     printf("batch %u, %u fields, %zu unique keys\n", BATCH, FIELDS, b.in.unique);
-    for (int f = JOB_LR; f <= JOB_DCNV2; f++)
-        if (strstr(families, job_family_name(f)))
+    for (int f = JOB_LR; f < JOB_CLICK_FAMILIES; f++)
+        if (listed(families, job_family_name(f)))
             family_run(f, seconds, &c, &b);
     batch_free(&b);
     return 0;
