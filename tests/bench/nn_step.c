@@ -268,7 +268,8 @@ static void family_run(int family, double seconds, const struct ceilings *c, con
     struct arrays a = {0};
     arrays_fill(&a, plan, b->in.unique);
     float *logits = mem_array(BATCH, sizeof(*logits));
-    double loss, rate[2];
+    struct model_loss loss;
+    double rate[2];
     for (int score = 0; score < 2; score++) {
         uint64_t best = UINT64_MAX;
         const uint64_t end = clock_now_us() + (uint64_t)(seconds * 1e6);

@@ -10,41 +10,7 @@
  * Accepted: |analytic - numeric| <= 1e-6 of the larger for what is smooth, 1e-5 where a relu is near. The
  * step is 1e-5 (the optimum of central differences in double is near 6e-6).
  */
-#define PENSTOCK_REAL_DOUBLE
-
-#include "common/math/gemm.c"
-#include "common/math/vec.c"
-#include "common/math/vec_plain.c"
-#include "common/nn/epilogue.c"
-#include "common/nn/graph.c"
-#include "common/nn/model.c"
-#include "common/nn/model_dcnv2.c"
-#include "common/nn/model_deepfm.c"
-#include "common/nn/model_dlrm.c"
-#include "common/nn/model_finalmlp.c"
-#include "common/nn/model_finalnet.c"
-#include "common/nn/model_fm.c"
-#include "common/nn/model_lr.c"
-#include "common/nn/model_mlp.c"
-#include "common/nn/model_widedeep.c"
-#include "common/nn/op_activation.c"
-#include "common/nn/op_add.c"
-#include "common/nn/op_bag_sum.c"
-#include "common/nn/op_batch_norm.c"
-#include "common/nn/op_bce.c"
-#include "common/nn/op_bilinear.c"
-#include "common/nn/op_columns.c"
-#include "common/nn/op_concat.c"
-#include "common/nn/op_cross.c"
-#include "common/nn/op_embed.c"
-#include "common/nn/op_factorized.c"
-#include "common/nn/op_field_gate.c"
-#include "common/nn/op_fm.c"
-#include "common/nn/op_gate.c"
-#include "common/nn/op_imitate.c"
-#include "common/nn/op_layer_norm.c"
-#include "common/nn/op_linear.c"
-#include "common/nn/op_pairs.c"
+#include "tests/unit/nn_double.h"
 
 #include <ctype.h>
 #include <setjmp.h>

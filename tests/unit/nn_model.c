@@ -289,7 +289,7 @@ static void test_dropout_hangs_on_record(void **state)
         c.job.model.dropout = 0.5;
         open_case(&c);
         float first[300], other[300];
-        double loss;
+        struct model_loss loss;
         size_t order[300];
         model_step(c.model, &c.in, &c.p, &c.g, first, &loss);
         random_order(order, 300);
@@ -326,7 +326,7 @@ static void test_parts_are_the_whole(void **state)
         case_step(&c);
         float *whole = mem_array(c.used, sizeof(*whole));
         double *sum = mem_array(c.used, sizeof(*sum)), losses = 0;
-        double loss;
+        struct model_loss loss;
         memcpy(whole, c.dw, c.used * sizeof(*whole));
         size_t order[300];
         random_order(order, 300);
@@ -335,7 +335,7 @@ static void test_parts_are_the_whole(void **state)
             const size_t n = from[k + 1] - from[k];
             shuffle(&c, &s, order + from[k], n);
             model_step(c.model, &s.in, &c.p, &c.g, c.logits, &loss);
-            losses += loss;
+            losses += loss.sum;
             for (size_t i = 0; i < c.used; i++)
                 sum[i] += (double)c.dw[i] * (double)n / 300;
         }
@@ -372,9 +372,9 @@ static void test_batch_norm_reports(void **state)
         assert_true(fabs((double)var[j] / (squares / 299) - 1) < 1e-5);
     }
     c.in.n = 1;
-    double loss;
+    struct model_loss loss;
     model_step(c.model, &c.in, &c.p, &c.g, c.logits, &loss);
-    assert_true(isfinite(loss));
+    assert_true(isfinite(loss.sum));
     assert_memory_equal(mean, tensor(&c, "stat", "mlp.0.bn.mean"), 70 * sizeof(float));
     assert_memory_equal(var, tensor(&c, "stat", "mlp.0.bn.var"), 70 * sizeof(float));
     case_close(&c);
@@ -431,7 +431,7 @@ static void test_no_allocation(void **state)
     for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
         struct nn_case c = wide_case(family);
         open_case(&c);
-        double loss;
+        struct model_loss loss;
         for (int own = 0; own < 2; own++) {
             (void)gemm_force(own);
             model_step(c.model, &c.in, &c.p, &c.g, c.logits, &loss);
