@@ -629,16 +629,8 @@ void job_help(const char *word, FILE *out)
 
 const char *job_family_name(int family)
 {
-    static const char *const names[JOB_FAMILIES] = {"lr",     "fm",   "mlp",      "dcnv2",   "widedeep",
-                                                    "deepfm", "dlrm", "finalmlp", "finalnet",
-                                                    "sasrec", "lstm", "gru",      "cnn"};
+    static const char *const names[JOB_FAMILIES] = {
+        "lr",       "fm",       "mlp",    "dcnv2", "widedeep", "deepfm", "dlrm",
+        "finalmlp", "finalnet", "sasrec", "lstm",  "gru",      "cnn"};
     return family >= JOB_LR && family < JOB_FAMILIES ? names[family] : "?";
-}
-
-const char *job_optimizer_name(int kind)
-{
-    static const char *const names[] = {"sgd",          "adagrad",  "rowwise_adagrad", "adam",
-                                        "momentum",     "nesterov", "adamw",           "amsgrad",
-                                        "rowwise_adam", "ftrl"};
-    return kind >= JOB_SGD && kind <= JOB_FTRL ? names[kind] : "?";
 }

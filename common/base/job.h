@@ -28,7 +28,7 @@ enum job_format { /* data.format */
                   JOB_QUERY
 };
 enum job_records { JOB_EVENTS, JOB_SEQUENCES }; /* data.records */
-enum job_split { /* data.split.by */
+enum job_split {                                /* data.split.by */
                  JOB_SPLIT_FILES,
                  JOB_SPLIT_RATIO,
                  JOB_SPLIT_TIME,
@@ -196,7 +196,7 @@ struct job {
         int loss;              /* enum job_loss */
         uint64_t negatives;    /* sampled: of a batch */
         bool scale_embedding;  /* by sqrt d */
-        bool tied;             /* items are scored by their embedding; else by a table of its own and a bias */
+        bool tied; /* items are scored by their embedding; else by a table of its own and a bias */
     } model;
     struct {
         struct job_optim embedding; /* all sparse tables */

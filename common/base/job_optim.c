@@ -28,6 +28,14 @@ const struct job_optim *job_optim_of(const struct job *job, const char *table)
     return strcmp(table, "dense") == 0 ? &job->optimizer.dense : &job->optimizer.embedding;
 }
 
+const char *job_optimizer_name(int kind)
+{
+    static const char *const names[] = {"sgd",          "adagrad",  "rowwise_adagrad", "adam",
+                                        "momentum",     "nesterov", "adamw",           "amsgrad",
+                                        "rowwise_adam", "ftrl"};
+    return kind >= JOB_SGD && kind <= JOB_FTRL ? names[kind] : "?";
+}
+
 /* -- loading -- */
 
 /* The name comes first: it decides what the item begins as. */
