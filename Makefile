@@ -94,9 +94,9 @@ SRC_data     := $(call in,common/data, \
     batch cache cache_writer columns convert dataset deal duckdb inspect inspect_column inspect_named inspect_text intake joins \
     lines popularity quarantine reader_json reader_libsvm reader_pairs reader_query reader_text reader_tfrecord records shop \
     shop_write sources split windows)
-SRC_wire     := $(call in,common/wire,codec frame msg schedule)
-SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link listen_address listen_clock outbox routes run_dir wake)
-SRC_metrics  := $(call in,common/metrics,auc logloss)
+SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
+SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link http listen_address listen_clock outbox routes run_dir wake)
+SRC_metrics  := $(call in,common/metrics,auc logloss prometheus)
 SRC_store    := $(call in,ps/store,index slab table)
 SRC_optim    := $(call in,ps/optim, \
     adagrad adam adamw amsgrad ftrl gradient lanes_avx2 lanes_avx512 momentum optim rowwise_adagrad rowwise_adam \
@@ -112,7 +112,8 @@ SRC_worker   := $(call in,worker, \
     client_order client_pull client_push client_state client_step comm evaluate feeder flight io_thread judge \
     pipeline plan_mode trainer)
 SRC_launch   := $(call in,launch, \
-    args ask batch cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train final hosts place prepare run watch)
+    args ask batch board cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train exporter \
+    final hosts place prepare run watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.
@@ -137,7 +138,7 @@ ROOMS_sim      := worker train optim snapshot store nn metrics data feature net 
 OUT_base   := -lyaml -ljansson -lxxhash -lz -lzstd -lm
 OUT_math   := -lopenblas
 OUT_wire   := -lprotobuf-c
-OUT_net    := -lzmq
+OUT_net    := -lzmq -lmicrohttpd
 OUT_worker  = $(MPI_LIBS)
 
 # The programs: penstock-ps gets no OpenBLAS and no MPI, and must link without.

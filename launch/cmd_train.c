@@ -16,6 +16,8 @@
 #include "common/base/mem.h"
 #include "common/base/options.h"
 #include "launch/args.h"
+#include "launch/board.h"
+#include "launch/exporter.h"
 #include "launch/final.h"
 #include "launch/place.h"
 #include "launch/prepare.h"
@@ -99,14 +101,48 @@ static enum status same_encoder(const struct prepare *dir, uint64_t now, struct 
                       dir->resumed_cut, dir->cache, now, dir->resumed_encoder);
 }
 
+/* Where else the run shows itself: TensorBoard's files always, /metrics where the job says so. */
+struct shown {
+    struct board *board;
+    struct exporter *exporter; /* NULL: nowhere */
+};
+
+static void show(void *self, const struct json *report, double samples_per_second)
+{
+    struct shown *s = self;
+    board_report(s->board, report, samples_per_second);
+    if (s->exporter != NULL) {
+        exporter_report(s->exporter, report, samples_per_second);
+    }
+}
+
+static enum status show_open(struct shown *s, const struct job *job, const struct prepare *dir,
+                             struct errbuf *err)
+{
+    memset(s, 0, sizeof(*s));
+    enum status st = ST_OK;
+    if (job->cluster.metrics[0] != '\0') {
+        st = exporter_open(dir->dir, job, &s->exporter, err);
+    }
+    return st == ST_OK ? board_open(dir->dir, job, &s->board, err) : st;
+}
+
+static void show_close(struct shown *s)
+{
+    board_close(s->board);
+    exporter_close(s->exporter);
+}
+
 /* The cluster from its first process to its last. */
 static enum status run_cluster(struct run *r, const struct place *place, const struct prepare *dir,
                                struct watch_end *end, struct errbuf *err)
 {
+    struct shown shown;
     enum status st = run_init(r, err);
     if (st != ST_OK) {
         return st;
     }
+    st = show_open(&shown, place->job, dir, err);
     for (uint64_t i = 0; st == ST_OK && i < place_server_children(place); i++) {
         st = place_start_server(place, r, i, err);
     }
@@ -114,10 +150,12 @@ static enum status run_cluster(struct run *r, const struct place *place, const s
         st = place_start_workers(place, r, err);
     }
     if (st == ST_OK) {
-        st = watch_run(r, dir, end, err);
+        const struct watch_listener listener = {show, &shown};
+        st = watch_run(r, dir, &listener, end, err);
     } else {
         run_end(r, 1000000);
     }
+    show_close(&shown);
     run_release(r);
     return st;
 }

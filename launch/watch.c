@@ -37,6 +37,7 @@ struct watch {
     struct ask *ask;
     struct progress progress;
     struct watch_end *end;
+    const struct watch_listener *listener; /* borrowed */
     uint64_t asked_us, ended_us, stop_us;
     uint64_t epoch_shown;
     uint64_t notices_shown;
@@ -146,6 +147,7 @@ static void ask(struct watch *w, uint64_t now)
     show_notices(w, rep);
     show_epochs(w, rep);
     show_line(w, rep, now);
+    w->listener->report(w->listener->self, rep, w->rate);
 }
 
 static enum status on_signal(struct watch *w, int sig, uint64_t now, struct errbuf *err)
@@ -226,13 +228,15 @@ static void take_last_words(struct watch *w, const char *path)
         w->end->report = last;
         show_notices(w, last);
         show_epochs(w, last);
+        w->listener->report(w->listener->self, last, w->rate);
     }
 }
 
-enum status watch_run(struct run *r, const struct prepare *dir, struct watch_end *out,
+enum status watch_run(struct run *r, const struct prepare *dir,
+                      const struct watch_listener *listener, struct watch_end *out,
                       struct errbuf *err)
 {
-    struct watch w = {.run = r, .dir = dir, .end = out};
+    struct watch w = {.run = r, .dir = dir, .end = out, .listener = listener};
     const struct run_child *bad = NULL;
     progress_init(&w.progress, stderr);
     memset(out, 0, sizeof(*out));

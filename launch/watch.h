@@ -21,10 +21,17 @@ void watch_block_signals(void);
 /* The next pending INT, TERM or HUP within wait_us, or 0. */
 int watch_signal(uint64_t wait_us);
 
+/* Who else wants to know: called with each report of the head, and the last one. */
+struct watch_listener {
+    void (*report)(void *self, const struct json *report, double samples_per_second);
+    void *self; /* borrowed */
+};
+
 /* Until every child has ended. First INT or TERM: the head is told to stop (it makes a cut); the second:
  * everything is ended now. A child that dies ends the run: ST_INTERNAL with who and why. total: of the job's
  * epochs, for the bar. */
-MUST_CHECK enum status watch_run(struct run *r, const struct prepare *dir, struct watch_end *out,
+MUST_CHECK enum status watch_run(struct run *r, const struct prepare *dir,
+                                 const struct watch_listener *listener, struct watch_end *out,
                                  struct errbuf *err);
 
 #endif
