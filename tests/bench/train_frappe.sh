@@ -15,7 +15,7 @@ epochs=${EPOCHS:-2}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-rate() { sed -n 's/^ *"samples_per_second": \([0-9.]*\).*/\1/p' "$1/report.json" | head -n 1; }
+rate() { sed -n 's/^ *"samples_per_second": \([0-9]*\).*/\1/p' "$1/report.json" | head -n 1; }
 run() { # run NAME args...
     name=$1
     shift
