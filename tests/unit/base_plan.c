@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/json.h"
 #include "common/base/plan.h"
@@ -286,6 +287,22 @@ static void test_forged(void **state)
     forged("\"tables\": [", "\"tables\": 3, \"x\": [", "tables");
 }
 
+/* The fuzzer's valid plan (tests/fuzz/fuzz_json.c) is one today: it says every field. */
+static void test_corpus(void **state)
+{
+    (void)state;
+    static struct plan p;
+    static const char path[] = "tests/fuzz/corpus/json/plan";
+    struct errbuf err = ERRBUF_INIT;
+    char *text;
+    size_t n;
+    assert_int_equal(file_read(path, 1 << 20, &text, &n, &err), ST_OK);
+    if (plan_parse(text, n, path, &p, &err) != ST_OK)
+        fail_msg("%s; make it with: penstock-worker --plan JOB.yaml >%s", err.text, path);
+    plan_release(&p);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_flipped_bits),
         cmocka_unit_test(test_forged),
+        cmocka_unit_test(test_corpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
