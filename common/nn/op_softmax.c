@@ -23,7 +23,7 @@
 #include "common/math/gemm.h"
 #include "common/nn/ops.h"
 
-#define ROWS_MAX   128u
+#define ROWS_MAX   256u
 #define TILE_MAX   32768u
 #define GATHER_MAX 2048u
 #define Z_REALS    ((size_t)1 << 20)
