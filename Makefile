@@ -113,7 +113,7 @@ SRC_worker   := $(call in,worker, \
     pipeline plan_mode trainer)
 SRC_launch   := $(call in,launch, \
     args ask batch board cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train exporter \
-    final hosts place prepare run watch)
+    final folds hosts place prepare run watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.

@@ -19,16 +19,21 @@
 #include "launch/board.h"
 #include "launch/exporter.h"
 #include "launch/final.h"
+#include "launch/folds.h"
 #include "launch/place.h"
 #include "launch/prepare.h"
 #include "launch/run.h"
 #include "launch/watch.h"
 
+#define NO_FOLDS UINT64_MAX
+
 struct train_call {
     struct args_list sets;
     const char *out, *hostfile;
     const char *servers, *shards, *workers;
+    uint64_t folds; /* NO_FOLDS: one run */
     bool resume, force, json, slurm;
+    enum final_print print;
 };
 
 static volatile int interrupted; /* polled by the conversion */
@@ -160,7 +165,7 @@ static enum status run_cluster(struct run *r, const struct place *place, const s
     return st;
 }
 
-static enum status conclude(struct final *f, const struct watch_end *end, bool json,
+static enum status conclude(struct final *f, const struct watch_end *end, enum final_print print,
                             struct errbuf *err)
 {
     f->head = end->report;
@@ -173,7 +178,7 @@ static enum status conclude(struct final *f, const struct watch_end *end, bool j
     enum status st = final_judge(f, err);
     f->evaluate_seconds = (double)(clock_now_us() - t) / 1e6;
     if (st == ST_OK) {
-        st = final_report(f, json, err);
+        st = final_report(f, print, err);
     }
     if (st == ST_OK && f->interrupted) {
         st = errbuf_set(err, ST_INTERNAL, "stopped at cut %" PRIu64 "; --resume goes on from it",
@@ -190,6 +195,7 @@ static enum status train(const struct job *job, const struct train_call *call, s
     struct run run;
     memset(&data, 0, sizeof(data));
     struct final f = {.job = job, .dir = dir, .data = &data, .run = &run};
+    f.elsewhere = place->kind != PLACE_HERE;
     f.started_us = clock_now_us();
     enum status st = place_check(place, dir, err);
     if (st == ST_OK) {
@@ -209,7 +215,7 @@ static enum status train(const struct job *job, const struct train_call *call, s
         st = errbuf_set(err, ST_INTERNAL, "the head never spoke; see %s/log", dir->dir);
     }
     if (st == ST_OK) {
-        st = conclude(&f, &end, call->json, err);
+        st = conclude(&f, &end, call->print, err);
     }
     final_release(&f);
     json_free(end.report);
@@ -234,11 +240,13 @@ static enum status parse(struct train_call *call, int argc, char **argv, struct 
          "begin again where DIR holds a run; with --resume: though the job changed"},
         {"--set", ARGS_LIST, &call->sets, "KEY=VALUE",
          "change one option of the job; may be repeated"},
+        {"--folds", ARGS_U64, &call->folds, "K",
+         "cross-validation: K runs, each with a K-th of the users as test; mean and deviation"},
         {"--json", ARGS_SWITCH, &call->json, NULL, "print report.json instead of the table"},
     };
     const struct args_spec spec = {
         "train JOB.yaml [--servers N] [--shards N] [--workers N] [--hostfile F | --slurm] "
-        "[--out DIR] [--resume] [--force] [--set key=value]... [--json]",
+        "[--out DIR] [--folds K] [--resume] [--force] [--set key=value]... [--json]",
         "Trains the job on server and worker processes: of this host, of several (--hostfile), or "
         "as\n"
         "steps of a Slurm allocation. Ctrl-C or TERM ends it at a complete cut; a second one at "
@@ -251,38 +259,105 @@ static enum status parse(struct train_call *call, int argc, char **argv, struct 
     return args_parse(&spec, argc, argv, rest, err);
 }
 
+/* One run from its job to its report, in DIR `out`; NULL: ./<job>.run. */
+static enum status one_run(const char *path, const struct train_call *call, const char *out,
+                           struct errbuf *err)
+{
+    struct job job;
+    enum status st = prepare_job(path, (char *const *)call->sets.item, call->sets.used, &job, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    char name[512];
+    snprintf(name, sizeof(name), "%s.run", job.name);
+    struct prepare_call where = {out != NULL ? out : name, call->resume, call->force};
+    struct prepare dir;
+    struct place place;
+    st = place_init(&place, &job, call->hostfile, call->slurm, err);
+    if (st == ST_OK) {
+        st = prepare_open(&where, &job, &dir, err);
+        if (st == ST_OK) {
+            st = train(&job, call, &place, &dir, err);
+            prepare_close(&dir);
+        }
+        place_release(&place);
+    }
+    job_release(&job);
+    return st;
+}
+
+/* A fold is a run with three more assignments. --resume skips folds that are done and begins those that aren't there. */
+static enum status one_fold(const char *path, const struct train_call *call, const char *dir,
+                            uint64_t fold, struct errbuf *err)
+{
+    struct train_call c = *call;
+    char folds[48], number[48];
+    snprintf(folds, sizeof(folds), "data.split.folds=%" PRIu64, call->folds);
+    snprintf(number, sizeof(number), "data.split.fold=%" PRIu64, fold);
+    const char *sets[] = {"data.split.by=fold", folds, number};
+    for (size_t i = 0; i < 3; i++) {
+        if (c.sets.used == sizeof(c.sets.item) / sizeof(c.sets.item[0])) {
+            return errbuf_set(err, ST_USAGE, "--set: too many for --folds");
+        }
+        c.sets.item[c.sets.used++] = sets[i];
+    }
+    c.print = call->json ? FINAL_QUIET : FINAL_TABLE;
+    char *out = folds_dir(dir, fold);
+    char *resolved = file_join(out, "resolved.yaml");
+    c.resume = call->resume && file_exists(resolved);
+    enum status st = ST_OK;
+    if (!call->resume || !folds_done(dir, fold)) {
+        fprintf(stderr, "penstock train: fold %" PRIu64 " of %" PRIu64 " in %s\n", fold + 1,
+                call->folds, out);
+        st = one_run(path, &c, out, err);
+    }
+    if (st != ST_OK) {
+        errbuf_wrap(err, st, "fold %" PRIu64 " of %" PRIu64 ": ", fold + 1, call->folds);
+    }
+    free(resolved);
+    free(out);
+    return st;
+}
+
+static enum status all_folds(const char *path, const struct train_call *call, struct errbuf *err)
+{
+    struct job job;
+    if (call->folds < 2 || call->folds > FOLDS_MAX) {
+        return errbuf_set(err, ST_USAGE, "--folds: %" PRIu64 " is not between 2 and %d",
+                          call->folds, FOLDS_MAX);
+    }
+    enum status st = job_load(path, (char *const *)call->sets.item, call->sets.used, &job, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    char name[512];
+    snprintf(name, sizeof(name), "%s.run", job.name);
+    const char *dir = call->out != NULL ? call->out : name;
+    for (uint64_t i = 0; st == ST_OK && i < call->folds; i++) {
+        st = one_fold(path, call, dir, i, err);
+    }
+    if (st == ST_OK) {
+        st = folds_report(dir, job.name, call->folds, call->json, err);
+    }
+    job_release(&job);
+    return st;
+}
+
 int cmd_train(int argc, char **argv)
 {
     struct train_call call;
     struct args_list rest;
     struct errbuf err = ERRBUF_INIT;
     char sets[3][64];
-    struct job job;
     memset(&call, 0, sizeof(call));
+    call.folds = NO_FOLDS;
     enum status st = parse(&call, argc, argv, &rest, &err);
-    if (st != ST_OK) {
-        return args_fail("train", st, &err);
-    }
-    add_cluster_sets(&call, sets);
-    watch_block_signals();
-    st = prepare_job(rest.item[0], (char *const *)call.sets.item, call.sets.used, &job, &err);
-    if (st != ST_OK) {
-        return args_fail("train", st, &err);
-    }
-    char out[512];
-    snprintf(out, sizeof(out), "%s.run", job.name);
-    struct prepare_call where = {call.out != NULL ? call.out : out, call.resume, call.force};
-    struct prepare dir;
-    struct place place;
-    st = place_init(&place, &job, call.hostfile, call.slurm, &err);
     if (st == ST_OK) {
-        st = prepare_open(&where, &job, &dir, &err);
-        if (st == ST_OK) {
-            st = train(&job, &call, &place, &dir, &err);
-            prepare_close(&dir);
-        }
-        place_release(&place);
+        call.print = call.json ? FINAL_JSON : FINAL_TABLE;
+        add_cluster_sets(&call, sets);
+        watch_block_signals();
+        st = call.folds == NO_FOLDS ? one_run(rest.item[0], &call, call.out, &err)
+                                    : all_folds(rest.item[0], &call, &err);
     }
-    job_release(&job);
     return args_fail("train", st, &err);
 }

@@ -131,8 +131,13 @@ static void put_resources(const struct final *f, struct json *out)
         uint64_t *of = strncmp(c->name, "ps-", 3) == 0 ? &ps : &workers;
         *of = c->rss_bytes > *of ? c->rss_bytes : *of;
     }
-    json_set_u64(rss, "server", ps);
-    json_set_u64(rss, "worker", workers);
+    if (f->elsewhere) { /* our children are ssh, srun and mpirun */
+        json_set_null(rss, "server");
+        json_set_null(rss, "worker");
+    } else {
+        json_set_u64(rss, "server", ps);
+        json_set_u64(rss, "worker", workers);
+    }
     json_set_u64(rss, "front", mem_rss_peak_bytes());
     json_set(out, "peak_rss_bytes", rss);
     struct json *seconds = json_object();
@@ -235,15 +240,15 @@ static void print_table(const struct final *f)
     printf("  report: %s/report.json\n", f->dir->dir);
 }
 
-enum status final_report(const struct final *f, bool json, struct errbuf *err)
+enum status final_report(const struct final *f, enum final_print print, struct errbuf *err)
 {
     struct json *report = make_report(f);
     char *text = json_text(report, 2);
     char *path = file_join(f->dir->dir, "report.json");
     enum status st = file_write_atomic(path, text, strlen(text), err);
-    if (st == ST_OK && json) {
+    if (st == ST_OK && print == FINAL_JSON) {
         printf("%s\n", text);
-    } else if (st == ST_OK) {
+    } else if (st == ST_OK && print == FINAL_TABLE) {
         print_table(f);
     }
     free(path);

@@ -23,13 +23,17 @@ struct final {
     struct json *eval[PARTS]; /* penstock-worker --eval's results; owned; NULL = no such part */
     struct popularity_result popularity[PARTS];
     bool has_popularity[PARTS];
+    bool elsewhere; /* processes of other hosts: their memory isn't known here */
     bool interrupted;
 };
 
 /* Judge the cut that the recipe restores on valid and test, and the popularity baseline beside it. */
 MUST_CHECK enum status final_judge(struct final *f, struct errbuf *err);
-/* Write DIR/report.json; with `json` also to stdout, else the table. */
-MUST_CHECK enum status final_report(const struct final *f, bool json, struct errbuf *err);
+enum final_print { FINAL_TABLE, FINAL_JSON, FINAL_QUIET };
+
+/* Write DIR/report.json, and print the table, the report, or nothing. */
+MUST_CHECK enum status final_report(const struct final *f, enum final_print print,
+                                    struct errbuf *err);
 void final_release(struct final *f);
 
 #endif

@@ -72,7 +72,7 @@ enum status hosts_read(const char *path, struct hosts *out, struct errbuf *err)
     size_t n = 0;
     enum status st = file_read(path, HOSTFILE_BYTES_MAX, &text, &n, err);
     if (st != ST_OK) {
-        return errbuf_wrap(err, ST_USAGE, "--hostfile");
+        return errbuf_wrap(err, ST_USAGE, "--hostfile: ");
     }
     st = hosts_parse(text, path, out, err);
     free(text);
