@@ -80,8 +80,8 @@ MAINS := ps/train/ps_main.c worker/worker_main.c launch/penstock.c
 in = $(patsubst %,$(1)/%.c,$(2))
 
 SRC_base     := $(call in,common/base, \
-    bytes clock crc32c errbuf file hash job job_check job_optim job_options json log mem option options plan progress queue \
-    rng stats status stream thread utf8 yaml)
+    bytes clock crc32c errbuf file hash job job_check job_join job_optim job_options json log mem option options \
+    plan progress queue rng stats status stream thread utf8 yaml)
 SRC_math     := $(call in,common/math,gemm gemm_avx512 vec vec_avx2 vec_avx512 vec_plain)
 SRC_nn       := $(call in,common/nn, \
     epilogue graph model model_cnn model_dcnv2 model_deepfm model_dlrm model_finalmlp model_finalnet model_fm \
@@ -91,9 +91,9 @@ SRC_nn       := $(call in,common/nn, \
     op_unfold rank tokens)
 SRC_feature  := $(call in,common/feature,encode fit keyset number schema)
 SRC_data     := $(call in,common/data, \
-    batch cache cache_writer columns convert dataset deal duckdb inspect inspect_column inspect_named inspect_text intake joins \
-    lines popularity quarantine reader_json reader_libsvm reader_pairs reader_query reader_text reader_tfrecord records shop \
-    shop_write sources split windows)
+    batch cache cache_writer columns convert dataset deal duckdb inspect inspect_column inspect_named inspect_text \
+    intake joins lines popularity quarantine reader_json reader_libsvm reader_pairs reader_query reader_text \
+    reader_tfrecord records shop shop_write sources split windows)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
 SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link http listen_address listen_clock outbox routes run_dir wake)
 SRC_metrics  := $(call in,common/metrics,auc logloss prometheus)

@@ -25,11 +25,12 @@
 
 #include "common/base/file.h"
 #include "common/base/hash.h"
+#include "common/base/job_join.h"
 #include "common/base/job_optim.h"
 #include "common/base/mem.h"
 #include "common/base/utf8.h"
 
-enum { JOB_BYTES_MAX = 1 << 20, FIELDS_MAX = 4096, JOINS_MAX = 16 };
+enum { JOB_BYTES_MAX = 1 << 20, FIELDS_MAX = 4096 };
 
 struct parse {
     const char *name; /* borrowed: of the text, for errors */
@@ -182,58 +183,6 @@ static void imply_criteo(struct job *job)
     }
 }
 
-static enum status load_join(const struct parse *p, const struct yaml_node *node, size_t position,
-                             struct job_join *j, struct errbuf *err)
-{
-    bool seen[16] = {false};
-    assert(job_join_options.rows_used <= sizeof seen);
-    enum status st = options_load(&job_join_options, node, p->name, NULL, j, seen, err);
-    if (st != ST_OK)
-        return st;
-    for (size_t i = 0; i < job_join_options.rows_used; i++)
-        if (job_join_options.rows[i].def == NULL && !seen[i])
-            return errbuf_set(err, ST_USAGE, "%s:%u:%u: data.join[%zu].%s is required", p->name,
-                              node->line, node->column, position, job_join_options.rows[i].path);
-    if (*j->on == '\0' || *j->file == '\0')
-        return errbuf_set(err, ST_USAGE, "%s:%u:%u: data.join[%zu].%s is empty", p->name,
-                          node->line, node->column, position, *j->on == '\0' ? "on" : "file");
-    if (*j->key == '\0')
-        replace(&j->key, mem_strdup(j->on));
-    if (strcmp(j->delimiter, "\\t") == 0)
-        replace(&j->delimiter, mem_strdup("\t"));
-    if (*j->delimiter == '\0')
-        replace(&j->delimiter,
-                mem_strdup(p->job->data.format == JOB_RECBOLE     ? "\t"
-                           : p->job->data.format == JOB_DELIMITED ? p->job->data.delimiter
-                                                                  : ","));
-    return ST_OK;
-}
-
-static enum status load_joins(const struct parse *p, struct errbuf *err)
-{
-    struct job *job = p->job;
-    const struct yaml_node *key = find_key(p->root, "data.join");
-    const struct yaml_node *list = yaml_get(yaml_get(p->root, "data"), "join");
-    if (list == NULL)
-        return ST_OK;
-    if (job->data.format == JOB_LIBSVM)
-        return errbuf_set(err, ST_USAGE,
-                          "%s:%u:%u: data.join: libsvm has no ids to join by; leave it out",
-                          p->name, key->line, key->column);
-    if (list->kind != YAML_LIST || list->items_used > JOINS_MAX)
-        return errbuf_set(err, ST_USAGE, "%s:%u:%u: data.join: must be a list of at most %d maps",
-                          p->name, list->line, list->column, JOINS_MAX);
-    job->data.join = mem_array(list->items_used + 1, sizeof *job->data.join);
-    for (size_t i = 0; i < list->items_used; i++) {
-        struct job_join *j = &job->data.join[job->data.joins_used++];
-        options_defaults(&job_join_options, j);
-        enum status st = load_join(p, list->items[i], i, j, err);
-        if (st != ST_OK)
-            return st;
-    }
-    return ST_OK;
-}
-
 static enum status load_fields(const struct parse *p, struct errbuf *err)
 {
     struct job *job = p->job;
@@ -361,7 +310,7 @@ static enum status parse_tree(const struct parse *p, char *const *sets, size_t s
         replace(&job->data.delimiter, mem_strdup("\t"));
     st = load_fields(p, err);
     if (st == ST_OK)
-        st = load_joins(p, err);
+        st = job_join_load(p->root, p->name, job, err);
     if (st == ST_OK)
         st = job_optim_load(p->root, p->name, job, err);
     if (st != ST_OK)
@@ -423,9 +372,7 @@ void job_release(struct job *job)
     for (size_t i = 0; i < job->data.fields_used; i++)
         options_release(&job_field_options, &job->data.fields[i]);
     free(job->data.fields);
-    for (size_t i = 0; i < job->data.joins_used; i++)
-        options_release(&job_join_options, &job->data.join[i]);
-    free(job->data.join);
+    job_join_release(job);
     job_optim_release(job);
     options_release(&job_options, job);
     free(job->path);
@@ -452,19 +399,6 @@ static void dump_fields(const struct job *job, struct buffer *out)
     }
 }
 
-static void dump_joins(const struct job *job, struct buffer *out)
-{
-    for (size_t i = 0; i < job->data.joins_used; i++) {
-        buffer_printf(out, "%s", i == 0 ? "  join:\n" : "");
-        for (size_t r = 0; r < job_join_options.rows_used; r++) {
-            const struct option *row = &job_join_options.rows[r];
-            buffer_printf(out, "    %s %s: ", r == 0 ? "-" : " ", row->path);
-            options_value_text(row, &job->data.join[i], out);
-            buffer_printf(out, "\n");
-        }
-    }
-}
-
 /* Rows from `from` up to the first that does not begin with prefix. */
 static size_t rows_end(size_t from, const char *prefix)
 {
@@ -485,7 +419,7 @@ void job_dump(const struct job *job, struct buffer *out)
     struct option_table middle = {job_options.rows + data_end, optim_end - data_end};
     struct option_table rest = {job_options.rows + optim_end, job_options.rows_used - optim_end};
     options_dump(&data, job, 0, out);
-    dump_joins(job, out);
+    job_join_dump(job, out);
     dump_fields(job, out);
     options_dump(&middle, job, 0, out);
     job_optim_dump(job, out);
@@ -498,16 +432,6 @@ static void put_field(const struct job *job, size_t i, struct buffer *out)
         const struct option *row = &job_field_options.rows[r];
         buffer_printf(out, "%s%s: ", r == 0 ? "" : ", ", row->path);
         options_value_text(row, &job->data.fields[i], out);
-    }
-}
-
-/* The side files are data, as the logs are: they may move, what is taken of them may not change. */
-static void put_join(const struct job *job, size_t i, struct buffer *out)
-{
-    for (size_t r = 1; r < job_join_options.rows_used; r++) {
-        const struct option *row = &job_join_options.rows[r];
-        buffer_printf(out, "%s%s: ", r == 1 ? "" : ", ", row->path);
-        options_value_text(row, &job->data.join[i], out);
     }
 }
 
@@ -527,7 +451,7 @@ uint64_t job_config_hash(const struct job *job)
         buffer_printf(&text, "\n");
     }
     for (size_t i = 0; i < job->data.joins_used; i++) {
-        put_join(job, i, &text);
+        job_join_put(job, i, &text);
         buffer_printf(&text, "\n");
     }
     for (size_t i = 0; i < job->optimizer.tables_used; i++) {
@@ -569,9 +493,9 @@ const char *job_resume_conflict(const struct job *was, const struct job *now, st
         char place[40];
         snprintf(place, sizeof place, "data.join[%zu]", i);
         if (i < na)
-            put_join(was, i, &a);
+            job_join_put(was, i, &a);
         if (i < nb)
-            put_join(now, i, &b);
+            job_join_put(now, i, &b);
         buffer_printf(i < na ? &b : &a, (i < na && i < nb) ? "" : "absent");
         if (differ(&a, &b, place, err))
             key = "data.join";

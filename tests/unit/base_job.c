@@ -510,6 +510,69 @@ static void test_hash_is_pinned(void **state)
     job_release(&job);
 }
 
+/* Formats, splits and side files of the data section: what is implied, what is refused, and resolved.yaml. */
+static void test_data_section(void **state)
+{
+    (void)state;
+    parses("data: {format: criteo, train: day_0}\nmodel: {family: lr}\n", NULL);
+    assert_int_equal(job.data.fields_used, 40);
+    assert_string_equal(job.data.fields[13].name, "I13");
+    assert_string_equal(job.data.fields[39].column, "C26");
+    struct buffer text = BUFFER_INIT;
+    job_dump(&job, &text);
+    uint64_t hash = job_config_hash(&job);
+    job_release(&job);
+    parses(buffer_text(&text), NULL);
+    assert_true(hash == job_config_hash(&job));
+    job_release(&job);
+    buffer_reset(&text);
+
+    static const char joined[] =
+        "data:\n  train: [-, l.csv]\n  format: recbole\n  join: [{file: u.csv, on: user}, {file: "
+        "/i, on: x, "
+        "key: id, columns: [id, t], fields: [t]}]\n"
+        "  fields: [{name: y, type: label}, {name: user, type: user}, {name: t, type: id}]\n"
+        "model: {family: lr}\n";
+    parses(joined, NULL);
+    assert_string_equal(job.data.train.item[0], "-"); /* standard input has no folder */
+    assert_string_equal(job.data.join[0].file, "/jobs/u.csv");
+    assert_string_equal(job.data.join[0].key, "user");
+    assert_string_equal(job.data.join[0].delimiter, "\t");
+    job_dump(&job, &text);
+    hash = job_config_hash(&job);
+    job_release(&job);
+    parses(buffer_text(&text), NULL);
+    assert_int_equal(job.data.joins_used, 2);
+    assert_string_equal(job.data.join[1].fields.item[0], "t");
+    assert_true(hash == job_config_hash(&job));
+    job_release(&job);
+    buffer_release(&text);
+
+    refuses("data: {join: [{file: u.csv}]}\nmodel: {family: lr}\n", NULL,
+            "job.yaml:1:15: data.join[0].on is required");
+    refuses("data: {join: u.csv}\nmodel: {family: lr}\n", NULL,
+            "job.yaml:1:14: data.join: must be a list of at most 16 maps");
+    refuses(
+        "data: {format: json, slot_last: true}\nmodel: {family: lr}\n", NULL,
+        "job.yaml:1:22: data.slot_last: does not apply here (it applies with data.format=slots)");
+    check_refuses("data: {format: query, train: x, query: SELECT 1}\nmodel: {family: lr}\n", NULL,
+                  "data.train: is given, but data.query has no {file} to put its files in");
+    check_refuses("data: {format: query}\nmodel: {family: lr}\n", NULL,
+                  "data.query: is empty (a SELECT is needed)");
+    check_refuses(
+        "data: {train: x, fields: [{name: y, type: label}, {name: u, type: user}], split: {by: "
+        "fold, folds: 3, fold: 3}}\nmodel: {family: lr}\n",
+        NULL, "data.split.fold: 3 of 3 folds (they count from 0)");
+    check_refuses(
+        "data: {train: x, fields: [{name: y, type: label}, {name: u, type: id}], split: {by: "
+        "fold}}\nmodel: {family: lr}\n",
+        NULL, "data.split.by: fold needs a field of type user");
+    check_refuses(
+        "data: {train: x, fields: [{name: y, type: label}, {name: u, type: id}], split: {by: "
+        "window}}\nmodel: {family: lr}\n",
+        NULL, "data.split.by: window needs a field of type time");
+}
+
 static void test_load(void **state)
 {
     (void)state;
@@ -699,6 +762,7 @@ int main(void)
         cmocka_unit_test(test_dump_text),
         cmocka_unit_test(test_hash_and_resume),
         cmocka_unit_test(test_hash_is_pinned),
+        cmocka_unit_test(test_data_section),
         cmocka_unit_test(test_load),
         cmocka_unit_test(test_tables_of_the_optimizer),
         cmocka_unit_test(test_tables_refused),
