@@ -27,6 +27,7 @@
 
 #define ASK_EVERY_US     500000u
 #define DRAIN_US         5000000u /* after one child ended well, the others must follow within */
+#define DRAIN_EARLY_US   300000u
 #define GRACE_US         4000000u /* TERM to KILL: mpirun needs two seconds to end its ranks */
 #define STOP_MAX_US      90000000u
 #define REPORT_BYTES_MAX (64u << 20)
@@ -202,6 +203,12 @@ static enum status look(struct watch *w, const struct run_child **bad, struct er
     }
     if (run_alive(w->run) < before && w->ended_us != 0) {
         w->ended_us = now;
+    }
+    /* Stopped before all were there: who came too late for the head's word has nothing to wait for. */
+    bool early = w->end->interrupted != 0 && json_f64(w->end->report, "run_seconds", 0) <= 0;
+    if (w->ended_us != 0 && early && now - w->ended_us > DRAIN_EARLY_US) {
+        run_end(w->run, GRACE_US);
+        return ST_OK;
     }
     if (w->ended_us != 0 && now - w->ended_us > DRAIN_US && run_alive(w->run) > 0) {
         return errbuf_set(err, ST_TIMEOUT, "some processes didn't end with the others; see %s/log",
