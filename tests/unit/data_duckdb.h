@@ -7,7 +7,11 @@
 
 #include <dlfcn.h>
 #include <glob.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
