@@ -82,6 +82,26 @@ static void call_arrays(size_t n, float *y, float *z)
     vec_mul(z + 108, z + 108, z + 8, n, false);
 }
 
+static void call_softmax(size_t n, float *y, float *z)
+{
+    size_t above, same;
+    vec_tanh(y + 8, in_a + 1, n);
+    y[0] = n > 0 ? vec_max(in_a + 1, n) : vec_max(in_a, 0) < -3e38f;
+    z[0] = vec_exp_sum(z + 8, in_a + 1, 1.5f, 0.25f, n);
+    vec_softmax_back(y + 208, z + 8, in_b + 1, 0.3f, 0.7f, n);
+    vec_put(y + 308, in_a + 1, n, false);
+    for (size_t i = 0; i < n; i += 3)
+        y[308 + i] = i % 2 ? -INFINITY : 0.5f;
+    vec_rank(y + 308, n, 0.5f, &above, &same);
+    assert_int_equal(same, (n + 5) / 6);
+    y[1] = (float)above;
+    z[1] = vec_exp_sum(y + 408, y + 308, 1, 3, n); /* -inf: exactly 0 */
+    for (size_t i = 0; i < n; i++) {
+        assert_true(y[308 + i] > -3e38f || y[408 + i] == 0);
+        y[308 + i] = 0; /* what follows compares differences */
+    }
+}
+
 static void call_finish(size_t n, float *y, float *z)
 {
     const struct vec_finish kinds[4] = {
@@ -174,6 +194,7 @@ static void paths_agree(enum vec_path path)
     fill_inputs(3);
     for (size_t n = 0; n <= 70; n++) {
         both(path, call_arrays, n, ROOM - 10, 3e-6);
+        both(path, call_softmax, n, ROOM - 10, 3e-6);
         both(path, call_finish, n, ROOM - 10, 3e-6);
         both(path, call_columns, n, ROOM - 10, 2e-5);
         both(path, call_layer_norm, n, ROOM - 10, 1e-5);
@@ -210,6 +231,9 @@ static void test_ends(void **state)
             vec_put(y, in_a, n, false);
             vec_mul(y, in_a, in_b, n, true);
             vec_exp(y, in_a, n);
+            vec_tanh(y, in_a, n);
+            (void)vec_exp_sum(y, in_a, 1, 0, n);
+            vec_softmax_back(y, in_a, in_b, 0, 1, n);
             vec_finish(y, in_a, in_b, in_c, n, &f, 5);
             vec_finish_back(y, in_a, in_b, n, &f, 5);
             const struct vec_matrix m = {in_a, n, 3, n};
@@ -222,17 +246,19 @@ static void test_ends(void **state)
 
 /* -- functions -- */
 
-static double worst_exp, worst_sigmoid, worst_softplus;
+static double worst_exp, worst_sigmoid, worst_softplus, worst_tanh;
 
 static void functions_at(const float *x, size_t n)
 {
-    float y[3][64];
+    float y[4][64];
+    vec_tanh(y[3], x, n);
     vec_exp(y[0], x, n);
     vec_sigmoid(y[1], x, n);
     vec_softplus(y[2], x, n);
     for (size_t i = 0; i < n; i++) {
         const double v = (double)x[i];
         const double e = exp(v), s = 1 / (1 + exp(-v)), l = fmax(v, 0) + log1p(exp(-fabs(v)));
+        worst_tanh = fmax(worst_tanh, fabs((double)y[3][i] - tanh(v)));
         if (e > 1.2e-38 && e < 3.4e38)
             worst_exp = fmax(worst_exp, fabs((double)y[0][i] / e - 1));
         if (s > 1.2e-38)
@@ -247,7 +273,7 @@ static void test_functions(void **state)
     (void)state;
     for (int p = VEC_PLAIN; p <= VEC_AVX512; p++) {
         (void)vec_force((enum vec_path)p);
-        worst_exp = worst_sigmoid = worst_softplus = 0;
+        worst_exp = worst_sigmoid = worst_softplus = worst_tanh = 0;
         float x[64];
         for (int block = -1500; block < 1500; block++) {
             for (int i = 0; i < 64; i++)
@@ -256,6 +282,7 @@ static void test_functions(void **state)
         }
         print_message("    path %d, relative error: exp %.1e sigmoid %.1e softplus %.1e\n", p,
                       worst_exp, worst_sigmoid, worst_softplus);
+        assert_true(worst_tanh < 2e-7);
         assert_true(worst_exp < 2.5e-7 && worst_sigmoid < 4e-7 && worst_softplus < 4e-7);
     }
 }
