@@ -113,7 +113,7 @@ struct head {
     uint64_t stop_us, recover_us;
     bool recover_told;
     /* -- for people -- */
-    char text[512], note[512];
+    char text[512];
     char notice[HEAD_NOTICES][256];
     uint64_t notices;
     uint64_t start_us, run_us; /* first step; first RUN */

@@ -103,8 +103,7 @@ void head_notice(struct head *h, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(dst, sizeof h->notice[0], fmt, args);
     va_end(args);
-    snprintf(h->note, sizeof h->note, "%s", dst);
-    head_act(h, HEAD_NOTE)->text = h->note;
+    head_act(h, HEAD_NOTE)->text = dst; /* not a buffer of its own: a step may give two */
 }
 
 void head_refuse(struct head *h, uint64_t route, const struct msg *what, const char *why)

@@ -48,7 +48,8 @@ struct world {
     bool fences, commits, exits;
     const struct manifest *manifest;
     int code;
-    char text[512];
+    char text[512], note[4][256];
+    size_t notes;
 };
 
 static void take(struct world *w, const struct head_action *a)
@@ -70,6 +71,7 @@ static void step(struct world *w, struct head_event ev)
     const struct head_action *a;
     size_t n;
     w->fences = w->commits = w->exits = false;
+    w->notes = 0;
     ev.now_us = ev.wall_us = w->now_us += 1000;
     head_step(w->h, &ev, &a, &n);
     for (size_t i = 0; i < n; i++) {
@@ -80,7 +82,10 @@ static void step(struct world *w, struct head_event ev)
             w->commits = true;
             w->manifest = a[i].manifest;
             break;
-        case HEAD_NOTE: break;
+        case HEAD_NOTE:
+            assert_true(w->notes < 4);
+            snprintf(w->note[w->notes++], sizeof w->note[0], "%s", a[i].text);
+            break;
         case HEAD_EXIT:
             w->exits = true;
             w->code = a[i].code;
@@ -745,6 +750,30 @@ static void asked_to_stop_it_makes_a_cut_first(void **state)
     release(&w);
 }
 
+/* Each notice of a step is told in its own words. */
+static void what_cannot_be_saved_ends_the_run(void **state)
+{
+    struct world w;
+    (void)state;
+    setup(&w);
+    join(&w);
+    work(&w, 0, 5);
+    step(&w, (struct head_event){.kind = HEAD_STOP});
+    for (uint64_t k = 1; view(&w).mode != MODE_STOP; k++) {
+        assert_true(k <= 8);
+        wait_for_hold(&w);
+        hold_and_take(&w);
+        w.shard[1].failed_k = k;
+        snprintf(w.shard[1].why, sizeof w.shard[1].why, "the disk is full");
+        tell_shard(&w, 1);
+        assert_int_equal(w.notes, k < 8 ? 1 : 2);
+        assert_non_null(strstr(w.note[0], "was abandoned: the disk is full"));
+    }
+    assert_non_null(strstr(w.note[1], "no cut can be made, after 8 tries"));
+    ends_with(&w, 1, "no cut can be made");
+    release(&w);
+}
+
 static void an_epoch_ends_quiet_evaluated_decided_cut(void **state)
 {
     struct world w;
@@ -881,6 +910,7 @@ int main(void)
         cmocka_unit_test(a_fenced_head_ends_at_once),
         cmocka_unit_test(a_wrong_cut_is_never_committed),
         cmocka_unit_test(asked_to_stop_it_makes_a_cut_first),
+        cmocka_unit_test(what_cannot_be_saved_ends_the_run),
         cmocka_unit_test(an_epoch_ends_quiet_evaluated_decided_cut),
         cmocka_unit_test(it_begins_from_what_the_base_says),
         cmocka_unit_test(without_an_incarnation_it_ends),
