@@ -89,6 +89,14 @@ static void commit(struct sim_world *w, const struct manifest *m)
     }
 }
 
+/* Eight cuts in a row that the disk would not take end a run, and rightly. */
+static bool gave_up(const struct sim_world *w, const char *text)
+{
+    const struct sim_conf *c = &w->conf;
+    return c->disk_fail + c->disk_slow + c->commit_fail > 0 &&
+           strncmp(text, "no cut can be made", 18) == 0;
+}
+
 static void head_do(struct sim_world *w, const struct head_action *a, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -106,6 +114,8 @@ static void head_do(struct sim_world *w, const struct head_action *a, size_t n)
             w->head.code = a[i].code;
             snprintf(w->head.text, sizeof w->head.text, "%s", a[i].text);
             sim_line(w, "head ends, code %d: %s", a[i].code, a[i].text);
+            if (gave_up(w, a[i].text))
+                w->victim = SIM_HEAD;
             if (a[i].code != 0 && w->victim == 0)
                 sim_fail(w, "I10", "the run ended with code %d: %s", a[i].code, a[i].text);
             break;
