@@ -170,7 +170,7 @@ static void imply(struct job *job, const char *name, enum field_type type, enum 
 /* The display advertising challenge: a label, 13 counts and 26 categories, each hashed to 8 hex digits. */
 static void imply_criteo(struct job *job)
 {
-    char name[8];
+    char name[16];
     job->data.fields = mem_array(40, sizeof *job->data.fields);
     imply(job, "label", FIELD_LABEL, NORM_NONE);
     for (int i = 1; i <= 13; i++) {
