@@ -238,10 +238,9 @@ static void arrays_fill(struct arrays *a, const struct plan *plan, size_t unique
     }
 }
 
-static void family_run(int family, double seconds, const struct ceilings *c, const struct batch *b)
+/* FinalMLP and FinalNet as launch/jobs/frappe.yaml has them. The lists are the caller's. */
+static struct job family_job(int family, uint64_t *hidden, uint64_t *second)
 {
-    /* FinalMLP and FinalNet as launch/jobs/frappe.yaml has them. */
-    uint64_t hidden[] = {400, 400, 400}, second[] = {family == JOB_FINALMLP ? 100 : 400};
     struct job job = {0};
     job.model.family = family;
     job.model.second.hidden.item = second;
@@ -258,6 +257,13 @@ static void family_run(int family, double seconds, const struct ceilings *c, con
     job.model.batch_norm = true;
     job.model.cross = 4;
     job.train.seed = 1;
+    return job;
+}
+
+static void family_run(int family, double seconds, const struct ceilings *c, const struct batch *b)
+{
+    uint64_t hidden[] = {400, 400, 400}, second[] = {family == JOB_FINALMLP ? 100 : 400};
+    const struct job job = family_job(family, hidden, second);
     struct errbuf err = ERRBUF_INIT;
     struct model *m;
     struct plan *plan = mem_zalloc(sizeof(*plan));
