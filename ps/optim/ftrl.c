@@ -16,9 +16,10 @@
  *   Rows that begin elsewhere than at 0. The first step's h of before is 0: the row is pulled towards where it
  *   began as if that were its first weight. From 0 this is the textbook's (z stays 0).
  *
- *   A step without a gradient. With the rate as it was nothing moves. The first such step of a row that begins
- *   elsewhere applies l1 and l2 to it; a change of the rate moves z, not w. Both are replayed like any missed
- *   step (l2_mode exact); with touched the change is made up for at the touch, from the rate at the last one.
+ *   A step without a gradient. With the rate as it was it moves nothing: the difference of h is 0, and w is made
+ *   of the same z and n. The first such step of a row that begins elsewhere applies l1 and l2 to it; a change of
+ *   the rate moves z, not w. Both are replayed like any missed step (l2_mode exact); with touched the change is
+ *   made up for at the touch, from the rate at the last one.
  */
 #include <math.h>
 
@@ -54,7 +55,8 @@ void optim_ftrl_plain(struct optim *o, float *w, float *state, const float *g, u
         float before = last > 0 ? steps_scalars(&o->steps, last).a : 0;
         for (uint64_t s = last + 1; o->replays && s <= missed; s++) {
             const float now = steps_scalars(&o->steps, s).a;
-            ftrl_step(o, &x, 0, before, now);
+            if (now != before)
+                ftrl_step(o, &x, 0, before, now);
             before = now;
         }
         if (g != NULL)
