@@ -86,9 +86,9 @@ SRC_math     := $(call in,common/math,gemm gemm_avx512 vec vec_avx2 vec_avx512 v
 SRC_nn       := $(call in,common/nn, \
     epilogue graph model model_cnn model_dcnv2 model_deepfm model_dlrm model_finalmlp model_finalnet model_fm \
     model_gru model_lr model_lstm model_mlp model_sasrec model_widedeep op_activation op_add op_attention \
-    op_bag_sum op_batch_norm op_bce op_bce_pair op_bilinear op_columns op_concat op_cross op_embed op_factorized \
+    op_bag_sum op_batch_norm op_bce op_bce_pair op_bilinear op_columns op_concat op_conv op_cross op_embed op_factorized \
     op_field_gate op_fm op_gate op_gru op_imitate op_layer_norm op_linear op_lstm op_pairs op_softmax op_tokens \
-    op_unfold rank tokens)
+    rank tokens)
 SRC_feature  := $(call in,common/feature,encode fit keyset number schema)
 SRC_data     := $(call in,common/data, \
     batch cache cache_writer columns convert dataset deal duckdb inspect inspect_column inspect_named inspect_text \

@@ -95,7 +95,7 @@ struct op {
     real eps;
     real scale;   /* of op_add's sum, of op_imitate's loss */
     size_t param; /* of the kind: how many vectors, which column ... */
-    size_t step;  /* of op_unfold: dilation */
+    size_t step;  /* of op_conv: dilation; of op_softmax: items of a tile, 0: its own choice */
 };
 
 struct op_kind {

@@ -2,8 +2,7 @@
  *
  *     per dilation l:  y = relu(LN(conv_l(x)));  x = x + drop(relu(LN(conv_2l(y))))
  *
- * A convolution is op_unfold and one product for all tokens; the whole history is one pass, every place of it
- * predicts.
+ * The whole history is one pass, and every place of it predicts.
  */
 #include <math.h>
 #include <stdio.h>
@@ -13,13 +12,14 @@
 
 static uint32_t convolve(struct graph *g, uint32_t x, size_t block, size_t half, size_t dilation)
 {
-    char name[PLAN_NAME_MAX - 8];
-    const size_t d = graph_at(g, x)->cols;
-    const struct epilogue none = {0};
+    char name[PLAN_NAME_MAX - 8], weight[PLAN_NAME_MAX], bias[PLAN_NAME_MAX];
+    const size_t d = graph_at(g, x)->cols, in = (size_t)g->job->model.kernel * d;
     const struct epilogue finish = {.relu = true, .dropout = half ? g->job->model.dropout : 0};
     (void)snprintf(name, sizeof(name), "block.%zu.conv%zu", block, half + 1);
-    const uint32_t seen = op_unfold(g, x, (size_t)g->job->model.kernel, dilation);
-    const uint32_t y = model_mlp_linear(g, seen, name, d, &none);
+    (void)snprintf(weight, sizeof(weight), "%s.weight", name);
+    (void)snprintf(bias, sizeof(bias), "%s.bias", name);
+    const uint32_t w = graph_matrix(g, weight, d, in, sqrt(2 / (double)(in + d)));
+    const uint32_t y = op_conv(g, x, w, graph_vector(g, bias, d, PLAN_ZERO), dilation);
     (void)snprintf(name, sizeof(name), "block.%zu.norm%zu", block, half + 1);
     return op_epilogue(g, model_next_norm(g, y, name), &finish);
 }

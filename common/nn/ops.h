@@ -34,8 +34,8 @@ uint32_t op_tokens(struct graph *g, uint32_t table, uint32_t positions, double s
                    const struct epilogue *e);
 /* Causal attention within each sequence; query, key, value: three tensors (T, d) -> (T, d). By record. */
 uint32_t op_attention(struct graph *g, const uint32_t qkv[3], size_t heads, double dropout);
-/* The inputs of a causal convolution side by side: (T, d) -> (T, kernel d). By record. */
-uint32_t op_unfold(struct graph *g, uint32_t x, size_t kernel, size_t dilation);
+/* A causal convolution: weight (out, kernel d), bias (out); (T, d) -> (T, out). By record. */
+uint32_t op_conv(struct graph *g, uint32_t x, uint32_t weight, uint32_t bias, size_t dilation);
 /* x (T, 4 H) = the inputs' part of gates i, f, g, o; u (4 H, H) -> (T, H). By step. */
 uint32_t op_lstm(struct graph *g, uint32_t x, uint32_t u, double dropout);
 /* x (T, 3 H) = the inputs' part of r, z, n; u (3 H, H), bias (3 H) of the state's part -> (T, H). By step. */

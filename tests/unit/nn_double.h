@@ -35,6 +35,7 @@
 #include "common/nn/op_bilinear.c"
 #include "common/nn/op_columns.c"
 #include "common/nn/op_concat.c"
+#include "common/nn/op_conv.c"
 #include "common/nn/op_cross.c"
 #include "common/nn/op_embed.c"
 #include "common/nn/op_factorized.c"
@@ -49,7 +50,6 @@
 #include "common/nn/op_pairs.c"
 #include "common/nn/op_softmax.c"
 #include "common/nn/op_tokens.c"
-#include "common/nn/op_unfold.c"
 #include "common/nn/rank.c"
 #include "common/nn/tokens.c"
 
