@@ -128,6 +128,14 @@ check "the same job goes on and ends" shown limit "$id" COMPLETED 180
 check "it was begun again" grep -q -- 'Restarts=1' <(scontrol show job "$id")
 check "limit: each record once" exact limit 12
 
+# A server is lost: the run goes on from its last cut, in the same allocation.
+id=$(submit lost --set train.epochs=8 --set train.plateau.patience=0 --set cluster.cut_every=300ms)
+eventually 60 cuts lost 2
+check "a server is killed" kill -9 "$(pgrep -f "penstock-ps --dir $WORK/lost --server 1 ")"
+check "the job goes on and ends" shown lost "$id" COMPLETED 120
+check "from its last cut" grep -q 'going on from the last complete cut' "$WORK/lost/slurm-$id.log"
+check "lost: each record once" exact lost 8
+
 # Cancelled is cancelled: nothing comes back, nothing is left.
 id=$(submit gone --set train.epochs=500 --set train.plateau.patience=0 --set cluster.cut_every=300ms)
 eventually 60 cuts gone 1
