@@ -547,7 +547,11 @@ static void test_data_section(void **state)
     assert_true(hash == job_config_hash(&job));
     job_release(&job);
     buffer_release(&text);
+}
 
+static void test_data_section_refused(void **state)
+{
+    (void)state;
     refuses("data: {join: [{file: u.csv}]}\nmodel: {family: lr}\n", NULL,
             "job.yaml:1:15: data.join[0].on is required");
     refuses("data: {join: u.csv}\nmodel: {family: lr}\n", NULL,
@@ -763,6 +767,7 @@ int main(void)
         cmocka_unit_test(test_hash_and_resume),
         cmocka_unit_test(test_hash_is_pinned),
         cmocka_unit_test(test_data_section),
+        cmocka_unit_test(test_data_section_refused),
         cmocka_unit_test(test_load),
         cmocka_unit_test(test_tables_of_the_optimizer),
         cmocka_unit_test(test_tables_refused),
