@@ -82,7 +82,8 @@ for at in "ps-0 head" "ps-0 shard 0" "ps-1 shard 1"; do
     exec 9>&-
 done
 mkdir -p "$WORK/stranger"
-cp "$dir/head" "$dir/resolved.yaml" "$WORK/stranger/"
+cp "$dir/resolved.yaml" "$WORK/stranger/"
+awk '{ print $1, "0123456789abcdef", $3 }' "$dir/head" >"$WORK/stranger/head"
 echo 0123456789abcdef >"$WORK/stranger/job"
 check "2 x 4 x 2: a stranger gets no answer" sh -c "! timeout 20 $PENSTOCK status $WORK/stranger --json | grep -q phase"
 check "2 x 4 x 2: workers end well" ends "$mpi" 0 120
