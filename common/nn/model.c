@@ -231,12 +231,12 @@ bool model_ranks(const struct model *m)
 }
 
 void model_rank(struct model *m, const struct model_input *in, const struct model_params *p,
-                real *out_rank)
+                real *out_rank, struct model_loss *out_loss)
 {
     assert(model_ranks(m) && in->n >= 1 && in->n <= m->graph->rows_max[ROWS_BATCH]);
     struct graph_run run = run_of(in, p, NULL);
     graph_bind(m->graph, &run);
     if (run.rows[ROWS_TOKENS] > 0)
         graph_forward(m->graph, &run);
-    rank_all(&m->rank, m->graph, &m->head, in, out_rank);
+    rank_all(&m->rank, m->graph, &m->head, in, out_rank, out_loss);
 }

@@ -88,8 +88,10 @@ void model_score(struct model *m, const struct model_input *in, const struct mod
 bool model_ranks(const struct model *m);
 /* The place of each record's target among in->candidate: 1 + those with a larger logit + half of those with the
  * same. What the record has seen (bags 0 and 2) is left out, but for the target. A target that is no candidate,
- * or a logit that is no number, comes last. out_rank: (n). Its scratch grows with the candidates, once. */
+ * or a logit that is no number, comes last. out_rank: (n). Its scratch grows with the candidates, once.
+ * out_loss, unless NULL: cross-entropy of the n targets over all candidates, seen ones too, as training with loss
+ * ce has it; correct: the target above all others. NaN with a target that comes last as above. */
 void model_rank(struct model *m, const struct model_input *in, const struct model_params *p,
-                real *out_rank);
+                real *out_rank, struct model_loss *out_loss);
 
 #endif

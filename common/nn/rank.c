@@ -22,6 +22,7 @@ void rank_release(struct rank *k)
     free(k->states);
     free(k->items);
     free(k->bias);
+    free(k->exps);
     free(k->place);
     *k = (struct rank){0};
 }
@@ -78,15 +79,34 @@ static void strike(const struct rank *k, const struct ranking_of *o, size_t bag,
             z[k->place[o->in->index[at]]] = -(real)INFINITY;
 }
 
-static real rank_of(const struct rank *k, const struct ranking_of *o, size_t record, real *z)
+/* Cross-entropy of the target among all candidates, before anything is struck out. */
+static void add_loss(const struct rank *k, const real *z, size_t n, real own,
+                     struct model_loss *loss)
+{
+    size_t above, same;
+    const real most = vec_max(z, n);
+    vec_rank(z, n, own, &above, &same);
+    loss->sum += log((double)vec_exp_sum(k->exps, z, 1, most, n)) + (double)(most - own);
+    loss->correct += above == 0 && same == 1; /* the same: itself */
+}
+
+static real rank_of(const struct rank *k, const struct ranking_of *o, size_t record, real *z,
+                    struct model_loss *loss)
 {
     const size_t C = o->in->candidates, bag = record * o->g->fields;
     const uint32_t *target = o->in->offsets + bag + 1;
     const uint32_t place = target[1] > target[0] ? k->place[o->in->index[target[0]]] : TOKEN_NONE;
-    if (place == TOKEN_NONE || isnan(z[place]))
+    if (loss != NULL)
+        loss->count++;
+    if (place == TOKEN_NONE || isnan(z[place])) {
+        if (loss != NULL)
+            loss->sum = NAN;
         return (real)C;
+    }
     const real own = z[place];
     size_t above, same;
+    if (loss != NULL)
+        add_loss(k, z, C, own, loss);
     strike(k, o, bag, z);
     strike(k, o, bag + 2, z);
     z[place] = -(real)INFINITY;
@@ -95,7 +115,7 @@ static real rank_of(const struct rank *k, const struct ranking_of *o, size_t rec
 }
 
 void rank_all(struct rank *k, const struct graph *g, const struct model_head *head,
-              const struct model_input *in, real *out_rank)
+              const struct model_input *in, real *out_rank, struct model_loss *out_loss)
 {
     const size_t C = in->candidates;
     struct ranking_of o = {
@@ -111,6 +131,10 @@ void rank_all(struct rank *k, const struct graph *g, const struct model_head *he
     const size_t fit = LOGITS_MAX / C < BLOCK_MAX ? LOGITS_MAX / C : BLOCK_MAX;
     const size_t block = fit > 0 ? fit : 1;
     mem_grow(&k->logits, &k->logits_cap, block * C, sizeof(*k->logits));
+    if (out_loss != NULL) {
+        mem_grow(&k->exps, &k->exps_cap, C, sizeof(*k->exps));
+        *out_loss = (struct model_loss){0};
+    }
     for (size_t from = 0; from < in->n; from += block) {
         const size_t many = in->n - from < block ? in->n - from : block;
         rank_states(k, &o, from, many);
@@ -125,6 +149,6 @@ void rank_all(struct rank *k, const struct graph *g, const struct model_head *he
                                .ldc = C,
                                .bias = o.b});
         for (size_t i = 0; i < many; i++)
-            out_rank[from + i] = rank_of(k, &o, from + i, k->logits + i * C);
+            out_rank[from + i] = rank_of(k, &o, from + i, k->logits + i * C, out_loss);
     }
 }

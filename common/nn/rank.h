@@ -1,7 +1,7 @@
 /* rank.h - the place of each record's target among the candidates, by the model's last state of the record.
  *
  * Logits of a block of records over all candidates stand in scratch (about 4 MB, more only if one record's logits
- * don't fit); what a record has seen is struck out there, and the rest is counted.
+ * don't fit); what a record has seen is struck out there, and the rest is counted. The loss is over all of them.
  */
 #ifndef PENSTOCK_COMMON_NN_RANK_H
 #define PENSTOCK_COMMON_NN_RANK_H
@@ -13,15 +13,15 @@
 #include "common/nn/graph.h"
 
 struct rank { /* owned; grows with the candidates */
-    real *logits, *states, *items, *bias;
-    size_t logits_cap, states_cap, items_cap, bias_cap;
+    real *logits, *states, *items, *bias, *exps;
+    size_t logits_cap, states_cap, items_cap, bias_cap, exps_cap;
     uint32_t *place; /* of a unique key among the candidates, or TOKEN_NONE */
     size_t place_cap;
 };
 
 void rank_release(struct rank *k);
-/* After a forward walk with run->train false (none if there is no token). out_rank: (n). */
+/* After a forward walk with run->train false (none if there is no token). out_rank: (n). out_loss: or NULL. */
 void rank_all(struct rank *k, const struct graph *g, const struct model_head *head,
-              const struct model_input *in, real *out_rank);
+              const struct model_input *in, real *out_rank, struct model_loss *out_loss);
 
 #endif

@@ -261,7 +261,7 @@ static double rank_rate(struct model *m, const struct batch *all, struct arrays 
     const uint64_t end = clock_now_us() + (uint64_t)(seconds * 1e6);
     do {
         const uint64_t from = clock_cpu_us();
-        model_rank(m, &all->in, &a->p, rank);
+        model_rank(m, &all->in, &a->p, rank, NULL);
         const uint64_t took = clock_cpu_us() - from + 1;
         best = took < best ? took : best;
     } while (clock_now_us() < end);

@@ -327,12 +327,14 @@ static struct model_loss slow_loss(const struct nn_case *c)
     return loss;
 }
 
-static double slow_rank(const struct nn_case *c, size_t i)
+/* Cross-entropy of the target over all candidates is added to *loss; NaN if it is none. */
+static double slow_rank(const struct nn_case *c, size_t i, double *loss)
 {
     static states h;
     double last[WIDTH] = {0}, rank = 1;
     const uint32_t *offsets = c->in.offsets + 3 * i;
     const size_t n = slow_states(c, i, false, h), target = c->in.index[offsets[1]];
+    double sum = 0;
     bool there = false;
     if (n > 0)
         memcpy(last, h[n - 1], sizeof(last));
@@ -343,9 +345,11 @@ static double slow_rank(const struct nn_case *c, size_t i)
         for (size_t o = offsets[0]; o < offsets[3]; o++)
             seen = seen || c->in.index[o] == c->in.candidate[k]; /* the target is in there, too */
         const double z = slow_logit(c, last, c->in.candidate[k]);
+        sum += exp(z);
         if (!seen)
             rank += z > own + 1e-6 ? 1 : fabs(z - own) <= 1e-6 ? 0.5 : 0;
     }
+    *loss += there ? log(sum) - own : NAN;
     return there ? rank : (double)c->in.candidates;
 }
 
@@ -397,9 +401,13 @@ static void formulas_on(enum vec_path path, bool own)
                 assert_int_equal(s.correct, want.correct);
             }
             float rank[32];
-            model_rank(s.c.model, &s.c.in, &s.c.p, rank);
+            double ranked = 0;
+            struct model_loss loss;
+            model_rank(s.c.model, &s.c.in, &s.c.p, rank, &loss);
             for (size_t i = 0; i < s.c.n; i++)
-                assert_true(fabs((double)rank[i] - slow_rank(&s.c, i)) < 1e-9);
+                assert_true(fabs((double)rank[i] - slow_rank(&s.c, i, &ranked)) < 1e-9);
+            assert_int_equal(loss.count, s.c.n);
+            assert_true(isnan(ranked) ? isnan(loss.sum) : fabs(loss.sum - ranked) < 1e-5 * ranked);
             case_close(&s.c);
         }
     }
@@ -478,7 +486,7 @@ static void test_same_bits(void **state)
         float rank[64], again[64];
         seq_step(&a);
         const double loss = a.c.loss;
-        model_rank(a.c.model, &a.c.in, &a.c.p, rank); /* something else in between */
+        model_rank(a.c.model, &a.c.in, &a.c.p, rank, NULL); /* something else in between */
         memset(a.c.dw, 0xff, a.c.used * sizeof(*a.c.dw));
         memset(b.c.dw, 0xff, b.c.used * sizeof(*b.c.dw));
         seq_step(&a);
@@ -487,7 +495,7 @@ static void test_same_bits(void **state)
         assert_memory_equal(a.c.dw, b.c.dw, a.c.used * sizeof(*a.c.dw));
         for (size_t i = 0; i < a.c.used; i++)
             assert_true(isfinite(a.c.dw[i]));
-        model_rank(b.c.model, &b.c.in, &b.c.p, again);
+        model_rank(b.c.model, &b.c.in, &b.c.p, again, NULL);
         assert_memory_equal(rank, again, a.c.n * sizeof(*rank));
         case_close(&a.c);
         case_close(&b.c);
@@ -524,7 +532,7 @@ static void test_parts_are_the_whole(void **state)
         float *whole = mem_array(c->used, sizeof(*whole)), rank[64], one;
         double *sum = mem_array(c->used, sizeof(*sum)), losses = 0;
         memcpy(whole, c->dw, c->used * sizeof(*whole));
-        model_rank(c->model, &c->in, &c->p, rank);
+        model_rank(c->model, &c->in, &c->p, rank, NULL);
         for (size_t i = 0; i < c->n; i++) {
             struct single part_of;
             struct model_loss loss;
@@ -533,7 +541,7 @@ static void test_parts_are_the_whole(void **state)
             losses += loss.sum;
             for (size_t k = 0; k < c->used; k++)
                 sum[k] += (double)c->dw[k] * (double)loss.count / (double)s.count;
-            model_rank(c->model, &part_of.in, &c->p, &one);
+            model_rank(c->model, &part_of.in, &c->p, &one, NULL);
             assert_true(fabsf(one - rank[i]) <= 1);
         }
         assert_true(fabs(losses / (double)s.count - c->loss) < 1e-5 * c->loss);
@@ -578,26 +586,54 @@ static void test_ranks_at_the_edges(void **state)
     for (size_t i = 0; i < 8; i++)
         s.length[i] = i == 0 ? 0 : 4;
     open_case(&s);
-    model_rank(c->model, &c->in, &c->p, rank);
+    model_rank(c->model, &c->in, &c->p, rank, NULL);
     assert_true(rank[0] == 1 + 299 / 2.0f); /* earlier items: none of record 0 */
     for (size_t i = 0; i < c->used; i++)
         c->w[i] = 0;
-    model_rank(c->model, &c->in, &c->p, rank);
+    struct model_loss loss;
+    model_rank(c->model, &c->in, &c->p, rank, &loss);
+    assert_true(fabs(loss.sum - (double)c->n * log(300)) < 1e-4 * loss.sum && loss.correct == 0);
     for (size_t i = 0; i < c->n; i++)
         assert_true(rank[i] > 140 && rank[i] <= 1 + 299 / 2.0f);
     c->in.candidates = 1;
-    model_rank(c->model, &c->in, &c->p, rank);
+    model_rank(c->model, &c->in, &c->p, rank, NULL);
     assert_true(rank[0] == 1);
     c->in.candidates = 300;
     for (size_t i = 0; i < c->used; i++)
         c->w[i] = NAN;
-    model_rank(c->model, &c->in, &c->p, rank);
+    model_rank(c->model, &c->in, &c->p, rank, &loss);
+    assert_true(isnan(loss.sum) && loss.correct == 0);
     for (size_t i = 0; i < c->n; i++)
         assert_true(rank[i] == 300);
-    struct model_loss loss;
     model_step(c->model, &c->in, &c->p, &c->g, NULL, &loss);
     assert_true(isnan(loss.sum) && loss.correct == 0);
     case_close(c);
+}
+
+/* The loss beside a rank is that of training: of the second item of two, from the first. */
+static void test_loss_of_ranks(void **state)
+{
+    (void)state;
+    for (int family = JOB_SASREC; family <= JOB_CNN; family++) {
+        struct seq_case s = wide_case(family);
+        struct nn_case *c = &s.c;
+        const uint32_t train[] = {0, 2, 2, 2}, rank[] = {0, 1, 2, 2};
+        struct model_loss trained, ranked, all;
+        float place[64];
+        c->job.model.dropout = c->job.model.input_dropout = c->job.model.recurrent_dropout = 0;
+        open_case(&s);
+        model_rank(c->model, &c->in, &c->p, place, &all);
+        assert_true(all.count == c->n && isfinite(all.sum) && all.sum > 0);
+        c->in.n = 1;
+        c->in.offsets = train;
+        model_step(c->model, &c->in, &c->p, &c->g, NULL, &trained);
+        c->in.offsets = rank;
+        model_rank(c->model, &c->in, &c->p, place, &ranked);
+        assert_true(trained.count == 1 && ranked.count == 1);
+        assert_true(fabs(trained.sum - ranked.sum) < 1e-5 * trained.sum);
+        assert_true(trained.correct == ranked.correct);
+        case_close(c);
+    }
 }
 
 /* Softmax over all unique keys in place, and over the same items gathered, are one loss and one gradient. */
@@ -628,10 +664,10 @@ static void test_no_allocation(void **state)
         for (int own = 0; own < 2; own++) {
             (void)gemm_force(own);
             seq_step(&s);
-            model_rank(s.c.model, &s.c.in, &s.c.p, rank);
+            model_rank(s.c.model, &s.c.in, &s.c.p, rank, NULL);
             const size_t before = allocations;
             seq_step(&s);
-            model_rank(s.c.model, &s.c.in, &s.c.p, rank);
+            model_rank(s.c.model, &s.c.in, &s.c.p, rank, NULL);
             assert_int_equal(allocations, before);
         }
         case_close(&s.c);
@@ -711,6 +747,7 @@ int main(void)
         cmocka_unit_test(test_nothing_to_predict), cmocka_unit_test(test_ranks_at_the_edges),
         cmocka_unit_test(test_gathered_is_direct), cmocka_unit_test(test_no_allocation),
         cmocka_unit_test(test_refusals),           cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_loss_of_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
