@@ -90,6 +90,10 @@ static void put_epochs(struct board *b, const struct json *report, double now, s
             {"epoch/valid_auc", json_f64(h, "auc", NAN)},
             {"epoch/valid_logloss", json_f64(h, "logloss", NAN)},
             {"epoch/valid_accuracy", json_f64(h, "accuracy", NAN)},
+            {"epoch/valid_hr10", json_f64(h, "hr10", NAN)},
+            {"epoch/valid_ndcg10", json_f64(h, "ndcg10", NAN)},
+            {"epoch/valid_mrr", json_f64(h, "mrr", NAN)},
+            {"epoch/train_accuracy", json_f64(h, "train_accuracy", NAN)},
             {"epoch/rate_embedding", b->rate_embedding * factor},
             {"epoch/rate_dense", b->rate_dense * factor},
         };
@@ -115,6 +119,7 @@ void board_report(struct board *b, const struct json *report, double samples_per
         const struct tfevents_scalar s[] = {
             {"step/loss", json_f64(report, "loss", NAN)},
             {"step/auc", json_f64(report, "train_auc", NAN)},
+            {"step/accuracy", json_f64(report, "train_accuracy", NAN)},
             {"step/samples_per_second", samples_per_second > 0 ? samples_per_second : NAN},
             {"step/staleness_mean", json_f64(report, "staleness.mean", NAN)},
             {"step/staleness_p99", json_f64(report, "staleness.p99", NAN)},

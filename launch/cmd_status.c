@@ -20,9 +20,10 @@ static void print_live(const struct json *rep)
     printf("running: %s, epoch %" PRIu64 "/%" PRIu64 ", %" PRIu64 "/%" PRIu64 " records\n",
            json_str(rep, "phase", "?"), json_u64(rep, "epoch", 0) + 1, json_u64(rep, "epochs", 0),
            json_u64(rep, "records.done", 0), json_u64(rep, "records.total", 0));
-    printf("loss %.5f, AUC %.5f, staleness mean %.2f p99 %.0f\n", json_f64(rep, "loss", 0),
-           json_f64(rep, "train_auc", 0), json_f64(rep, "staleness.mean", 0),
-           json_f64(rep, "staleness.p99", 0));
+    const bool ranks = json_bool(rep, "ranks", false);
+    printf("loss %.5f, %s %.5f, staleness mean %.2f p99 %.0f\n", json_f64(rep, "loss", 0),
+           ranks ? "accuracy" : "AUC", json_f64(rep, ranks ? "train_accuracy" : "train_auc", 0),
+           json_f64(rep, "staleness.mean", 0), json_f64(rep, "staleness.p99", 0));
     printf("last complete cut %" PRIu64 ", best %" PRIu64 "; applied %" PRIu64 ", doubled %" PRIu64
            ", skipped %" PRIu64 ", refused rows %" PRIu64 "\n",
            json_u64(rep, "cut.version", 0), json_u64(rep, "recipe.best_cut", 0),

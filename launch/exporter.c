@@ -102,6 +102,17 @@ static void put_valid(const struct json *report, struct buffer *out)
     prometheus_one(out, "penstock_valid_logloss", PROMETHEUS_GAUGE,
                    "Logloss on the validation log after the last epoch.",
                    last != NULL ? json_f64(last, "logloss", NAN) : NAN);
+    static const struct {
+        const char *name, *key, *help;
+    } ranks[] = {
+        {"penstock_valid_hr10", "hr10", "HR@10 on the validation log after the last epoch."},
+        {"penstock_valid_ndcg10", "ndcg10", "NDCG@10 on the validation log after the last epoch."},
+        {"penstock_valid_mrr", "mrr", "MRR on the validation log after the last epoch."},
+    };
+    for (size_t i = 0; json_bool(report, "ranks", false) && i < 3; i++) {
+        prometheus_one(out, ranks[i].name, PROMETHEUS_GAUGE, ranks[i].help,
+                       last != NULL ? json_f64(last, ranks[i].key, NAN) : NAN);
+    }
 }
 
 void exporter_text(const struct job *job, const struct json *report, double samples_per_second,

@@ -56,6 +56,9 @@ enum status final_judge(struct final *f, struct errbuf *err)
         if (st != ST_OK) {
             return st;
         }
+        if (job_ranks(f->job)) {
+            continue;
+        }
         struct errbuf why = ERRBUF_INIT;
         st = popularity_score(f->job, f->dir->cache, p, &f->popularity[p], &why);
         f->has_popularity[p] = st == ST_OK;
@@ -87,13 +90,43 @@ static const struct json *last_epoch(const struct final *f)
     return n > 0 ? json_at(history, n - 1) : NULL;
 }
 
+/* What a next-item model is judged by, as penstock-worker --eval names it. */
+static const char *const rank_keys[] = {"hr5", "hr10", "hr20", "ndcg5", "ndcg10", "ndcg20", "mrr"};
+
+static void put_ranks(const struct json *from, struct json *out)
+{
+    for (size_t i = 0; i < sizeof(rank_keys) / sizeof(rank_keys[0]); i++) {
+        json_set_f64(out, rank_keys[i], json_f64(from, rank_keys[i], 0));
+    }
+}
+
+static struct json *part_of(const struct final *f, enum part p)
+{
+    const struct json *e = f->eval[p];
+    struct json *o = json_object();
+    if (job_ranks(f->job)) {
+        put_ranks(e, o);
+        json_set_f64(o, "loss", json_f64(e, "loss", 0));
+    } else {
+        json_set_f64(o, "auc", json_f64(e, "auc", 0));
+        json_set_f64(o, "auc_bound", json_f64(e, "auc_bound", 0));
+        json_set_f64(o, "logloss", json_f64(e, "logloss", 0));
+    }
+    json_set_f64(o, "accuracy", json_f64(e, "accuracy", 0));
+    json_set_u64(o, "records", json_u64(e, "records", 0));
+    return o;
+}
+
 static void put_parts(const struct final *f, struct json *out)
 {
     const struct json *last = last_epoch(f);
+    const bool ranks = job_ranks(f->job);
     if (last != NULL) {
         struct json *train = json_object();
-        json_set_f64(train, "auc", json_f64(last, "train_auc", 0));
-        json_set_f64(train, "logloss", json_f64(last, "train_loss", 0));
+        if (!ranks) {
+            json_set_f64(train, "auc", json_f64(last, "train_auc", 0));
+        }
+        json_set_f64(train, ranks ? "loss" : "logloss", json_f64(last, "train_loss", 0));
         json_set_f64(train, "accuracy", json_f64(last, "train_accuracy", 0));
         json_set(out, "train", train);
     }
@@ -102,13 +135,7 @@ static void put_parts(const struct final *f, struct json *out)
         if (f->eval[p] == NULL) {
             continue;
         }
-        struct json *o = json_object();
-        json_set_f64(o, "auc", json_f64(f->eval[p], "auc", 0));
-        json_set_f64(o, "auc_bound", json_f64(f->eval[p], "auc_bound", 0));
-        json_set_f64(o, "logloss", json_f64(f->eval[p], "logloss", 0));
-        json_set_f64(o, "accuracy", json_f64(f->eval[p], "accuracy", 0));
-        json_set_u64(o, "records", json_u64(f->eval[p], "records", 0));
-        json_set(out, part_names[p], o);
+        json_set(out, part_names[p], part_of(f, p));
         if (f->has_popularity[p]) {
             struct json *b = json_object();
             json_set_f64(b, "auc", f->popularity[p].auc);
@@ -196,14 +223,29 @@ static struct json *make_report(const struct final *f)
     return out;
 }
 
+static void print_ranks(const struct final *f, enum part p)
+{
+    const struct json *e = f->eval[p];
+    printf("  %s HR@10     %10.5f  (@5 %.5f, @20 %.5f)\n", part_names[p], json_f64(e, "hr10", 0),
+           json_f64(e, "hr5", 0), json_f64(e, "hr20", 0));
+    printf("  %s NDCG@10   %10.5f  (@5 %.5f, @20 %.5f)\n", part_names[p], json_f64(e, "ndcg10", 0),
+           json_f64(e, "ndcg5", 0), json_f64(e, "ndcg20", 0));
+    printf("  %s MRR       %10.5f\n", part_names[p], json_f64(e, "mrr", 0));
+}
+
 static void print_part(const struct final *f, enum part p)
 {
     const struct json *e = f->eval[p];
     if (e == NULL) {
         return;
     }
-    printf("  %s loss      %10.5f\n", part_names[p], json_f64(e, "logloss", 0));
+    printf("  %s loss      %10.5f\n", part_names[p],
+           json_f64(e, job_ranks(f->job) ? "loss" : "logloss", 0));
     printf("  %s accuracy  %10.5f\n", part_names[p], json_f64(e, "accuracy", 0));
+    if (job_ranks(f->job)) {
+        print_ranks(f, p);
+        return;
+    }
     printf("  %s AUC       %10.5f  (+- %.1e)\n", part_names[p], json_f64(e, "auc", 0),
            json_f64(e, "auc_bound", 0));
     printf("  %s logloss   %10.5f\n", part_names[p], json_f64(e, "logloss", 0));

@@ -82,22 +82,38 @@ static void show_notices(struct watch *w, const struct json *rep)
     w->notices_shown = all;
 }
 
+/* How well the training records were predicted: the AUC, or of next-item models the part that was right. */
+static const char *trained_text(const struct json *rep, const struct json *of, char *out,
+                                size_t cap)
+{
+    if (json_bool(rep, "ranks", false)) {
+        snprintf(out, cap, "accuracy %.5f", json_f64(of, "train_accuracy", 0));
+    } else {
+        snprintf(out, cap, "AUC %.5f", json_f64(of, "train_auc", 0));
+    }
+    return out;
+}
+
 /* The lines of epochs that ended since the last look. */
 static void show_epochs(struct watch *w, const struct json *rep)
 {
     const struct json *history = json_get(rep, "history");
     for (; w->epoch_shown < json_len(history); w->epoch_shown++) {
         const struct json *h = json_at(history, w->epoch_shown);
-        char valid[96] = "";
+        char valid[128] = "", trained[32];
         if (json_f64(h, "auc", -1) >= 0) {
             snprintf(valid, sizeof(valid), "  valid AUC %.5f logloss %.4f", json_f64(h, "auc", 0),
                      json_f64(h, "logloss", 0));
+        } else if (json_f64(h, "ndcg10", -1) >= 0) {
+            snprintf(valid, sizeof(valid), "  valid HR@10 %.4f NDCG@10 %.4f MRR %.4f loss %.4f",
+                     json_f64(h, "hr10", 0), json_f64(h, "ndcg10", 0), json_f64(h, "mrr", 0),
+                     json_f64(h, "logloss", 0));
         }
-        progress_done(&w->progress,
-                      "Epoch %" PRIu64 "/%" PRIu64 " done  loss %.4f  AUC %.5f%s  rate x%g%s",
-                      w->epoch_shown + 1, json_u64(rep, "epochs", 0), json_f64(h, "train_loss", 0),
-                      json_f64(h, "train_auc", 0), valid, json_f64(h, "rate_factor", 1),
-                      json_u64(rep, "recipe.best_epoch", 0) == w->epoch_shown + 1 ? "  best" : "");
+        progress_done(
+            &w->progress, "Epoch %" PRIu64 "/%" PRIu64 " done  loss %.4f  %s%s  rate x%g%s",
+            w->epoch_shown + 1, json_u64(rep, "epochs", 0), json_f64(h, "train_loss", 0),
+            trained_text(rep, h, trained, sizeof(trained)), valid, json_f64(h, "rate_factor", 1),
+            json_u64(rep, "recipe.best_epoch", 0) == w->epoch_shown + 1 ? "  best" : "");
     }
 }
 
@@ -117,7 +133,7 @@ static double rate_of(struct watch *w, uint64_t applied, uint64_t now)
 
 static void show_line(struct watch *w, const struct json *rep, uint64_t now)
 {
-    char bar[32], rate[16], left[16], done_text[16], total_text[16];
+    char bar[32], rate[16], left[16], done_text[16], total_text[16], trained[32];
     double done = (double)json_u64(rep, "records.done", 0);
     double total = (double)json_u64(rep, "records.total", 0);
     double speed = rate_of(w, json_u64(rep, "counters.applied", 0), now);
@@ -127,10 +143,11 @@ static void show_line(struct watch *w, const struct json *rep, uint64_t now)
     progress_count(total_text, total);
     progress_time(left, speed > 0 ? (total - done) / speed : 0);
     progress_show(&w->progress, now,
-                  "Epoch %" PRIu64 "/%" PRIu64 " %s %s/%s  %s/s  loss %.4f  AUC %.4f  stale %.1f  "
+                  "Epoch %" PRIu64 "/%" PRIu64 " %s %s/%s  %s/s  loss %.4f  %s  stale %.1f  "
                   "cut %" PRIu64 "  %s  %s",
                   json_u64(rep, "epoch", 0) + 1, json_u64(rep, "epochs", 0), bar, done_text,
-                  total_text, rate, json_f64(rep, "loss", 0), json_f64(rep, "train_auc", 0),
+                  total_text, rate, json_f64(rep, "loss", 0),
+                  trained_text(rep, rep, trained, sizeof(trained)),
                   json_f64(rep, "staleness.mean", 0), json_u64(rep, "cut.version", 0),
                   json_str(rep, "phase", ""), left);
 }

@@ -132,6 +132,9 @@ void client_state(struct client *c)
     w->auc_bound = c->result.auc_bound;
     w->logloss = c->result.logloss;
     w->accuracy = c->result.accuracy;
+    w->hr10 = c->result.hr10;
+    w->ndcg10 = c->result.ndcg10;
+    w->mrr = c->result.mrr;
     w->eval_count = c->result.count;
     memcpy(w->fault, c->fault, sizeof w->fault);
     w->fault_code = c->fault_code;

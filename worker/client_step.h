@@ -44,12 +44,13 @@ enum client_event_kind {
 };
 
 struct client_epoch {      /* running totals of training, of one epoch */
-    uint64_t epoch, count; /* records computed */
+    uint64_t epoch, count; /* records computed; places of sequences */
     double loss_sum, auc, accuracy;
 };
 
 struct client_result { /* of an evaluation */
     double auc, auc_bound, logloss, accuracy;
+    double hr10, ndcg10, mrr; /* as in msg_worker_state */
     uint64_t count;
 };
 

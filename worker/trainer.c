@@ -33,7 +33,8 @@ struct trainer {
     struct pipeline *p; /* borrowed, as the next two */
     struct model *model;
     const struct feeder *feeder;
-    float *logits; /* (batch) */
+    float *logits; /* (batch); of an evaluation that ranks, the ranks */
+    bool ranks;    /* the model does: no logits in training, and no AUC */
     /* the epoch so far */
     struct client_epoch totals;
     uint64_t correct; /* of totals.count */
@@ -123,7 +124,7 @@ static void say_bad_loss(struct trainer *r, const struct work *w, double loss)
     uint64_t offset = 0, record = w->batch.record[0];
     if (++r->bad_lines > BAD_LINES_MAX)
         return;
-    for (size_t i = 0; i < w->batch.n; i++) {
+    for (size_t i = 0; !r->ranks && i < w->batch.n; i++) {
         if (!isfinite(r->logits[i])) {
             record = w->batch.record[i];
             break;
@@ -151,14 +152,20 @@ static void tell_totals(struct trainer *r, bool with_auc)
 static void count(struct trainer *r, const struct work *w, const struct model_loss *loss)
 {
     if (w->flight.epoch != r->totals.epoch) {
-        r->totals = (struct client_epoch){.epoch = w->flight.epoch};
+        r->totals = (struct client_epoch){.epoch = w->flight.epoch, .auc = r->ranks ? NAN : 0};
         r->correct = 0;
-        auc_reset(&r->auc);
+        if (!r->ranks)
+            auc_reset(&r->auc);
     }
     r->correct += loss->correct;
     r->totals.count += loss->count;
     r->totals.loss_sum += loss->sum;
-    r->totals.accuracy = (double)r->correct / (double)r->totals.count;
+    if (r->totals.count > 0) /* a batch of sequences may predict nothing */
+        r->totals.accuracy = (double)r->correct / (double)r->totals.count;
+    if (r->ranks) {
+        tell_totals(r, false);
+        return;
+    }
     auc_add(&r->auc, r->logits, w->batch.labels, w->batch.n);
     r->auc_stale = true;
     /* The value walks two million bins: now and then, at the log's end, and when there is nothing to do. */
@@ -197,13 +204,18 @@ static void drop_token(struct trainer *r)
     r->token = NULL;
 }
 
+static double ranked(const struct evaluate_result *r, double value)
+{
+    return r->ranking.count > 0 ? value : NAN;
+}
+
 /* If this rank's share is done: add up, and give the token back with the result. */
 static void finish_evaluation(struct trainer *r)
 {
     struct errbuf err = ERRBUF_INIT;
     struct evaluate_result sum;
     struct pipeline *p = r->p;
-    if (r->token == NULL || r->evaluate.logloss.count < p->share_end - p->share_begin)
+    if (r->token == NULL || evaluate_count(&r->evaluate) < p->share_end - p->share_begin)
         return;
     enum status st = evaluate_finish(&r->evaluate, &p->ended, &sum, &err);
     if (st != ST_OK) {
@@ -216,6 +228,9 @@ static void finish_evaluation(struct trainer *r)
                                               .auc_bound = sum.auc_bound,
                                               .logloss = sum.logloss,
                                               .accuracy = sum.accuracy,
+                                              .hr10 = ranked(&sum, sum.ranking.hr[RANKING_10]),
+                                              .ndcg10 = ranked(&sum, sum.ranking.ndcg[RANKING_10]),
+                                              .mrr = ranked(&sum, sum.ranking.mrr),
                                               .count = sum.count};
     pipeline_pass(p, p->computed, r->token);
     r->token = NULL;
@@ -239,8 +254,7 @@ static void score(struct trainer *r, struct work *w)
         return;
     set_input(w, &in);
     set_params(&w->flight, &params);
-    model_score(r->model, &in, &params, r->logits);
-    evaluate_add(&r->evaluate, r->logits, w->batch.labels, w->batch.n);
+    evaluate_batch(&r->evaluate, r->model, &in, &params, r->logits);
 }
 
 /* -- the loop -- */
@@ -271,8 +285,10 @@ void trainer_run(struct pipeline *p, struct model *model, const struct feeder *f
 {
     struct trainer r = {.p = p, .model = model, .feeder = feeder};
     r.logits = mem_array((size_t)p->run->job.train.batch, sizeof(*r.logits));
-    auc_init(&r.auc);
-    evaluate_init(&r.evaluate);
+    r.ranks = model_ranks(model);
+    if (!r.ranks)
+        auc_init(&r.auc);
+    evaluate_init(&r.evaluate, r.ranks);
     while (!atomic_load(&p->ended)) {
         void *w = NULL;
         enum status st = queue_pop(p->ready, &w, r.auc_stale ? WAIT_STALE_US : WAIT_US);
@@ -283,6 +299,7 @@ void trainer_run(struct pipeline *p, struct model *model, const struct feeder *f
     }
     drop_token(&r);
     evaluate_release(&r.evaluate);
-    auc_release(&r.auc);
+    if (!r.ranks)
+        auc_release(&r.auc);
     free(r.logits);
 }

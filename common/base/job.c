@@ -551,6 +551,23 @@ void job_help(const char *word, FILE *out)
                 options_nearest(&job_options, word));
 }
 
+bool job_ranks(const struct job *job)
+{
+    return job->model.family >= JOB_CLICK_FAMILIES;
+}
+
+enum job_metric job_metric(const struct job *job)
+{
+    if (job->train.metric != JOB_METRIC_AUTO)
+        return (enum job_metric)job->train.metric;
+    return job_ranks(job) ? JOB_METRIC_NDCG : JOB_METRIC_AUC;
+}
+
+const char *job_metric_name(enum job_metric metric)
+{
+    return metric == JOB_METRIC_NDCG ? "ndcg@10" : metric == JOB_METRIC_LOGLOSS ? "logloss" : "auc";
+}
+
 const char *job_family_name(int family)
 {
     static const char *const names[JOB_FAMILIES] = {

@@ -59,6 +59,7 @@ enum job_gate { JOB_GATE_NONE, JOB_GATE_BIAS, JOB_GATE_FIELDS }; /* model.finalm
 enum job_field_gate { JOB_FIELD_GATE_NONE, JOB_FIELD_GATE_SUM, JOB_FIELD_GATE_CONCAT };
 enum job_mix { JOB_MIX_SUM, JOB_MIX_CONCAT }; /* model.finalnet.mix */
 enum job_consistency { JOB_ASYNC };           /* train.consistency */
+enum job_metric { JOB_METRIC_AUTO, JOB_METRIC_AUC, JOB_METRIC_NDCG, JOB_METRIC_LOGLOSS };
 enum job_optimizer {
     JOB_SGD,
     JOB_ADAGRAD,
@@ -218,6 +219,8 @@ struct job {
         double clip_row; /* norm of one row's gradient; 0 = off */
         double grad_max; /* |g| above this is refused by the server, as non-finite is; 1e6 */
         uint64_t warmup; /* steps of linear warm-up */
+        int metric;      /* enum job_metric; job_metric says which one auto is */
+        double ease;     /* lambda of the EASE baseline; 0 = without */
         struct {
             double factor;     /* rate *= factor at a stall; .1 */
             double rate_min;   /* floor of the rate; 1e-6 */
@@ -272,6 +275,11 @@ void job_help(const char *word, FILE *out);
 /* The settings of a table of this name, which need not be there; "dense": of all dense tensors. */
 const struct job_optim *job_optim_of(const struct job *job, const char *table);
 const char *job_family_name(int family);
+/* The family ranks items: next-item models of sequences. */
+bool job_ranks(const struct job *job);
+/* What epochs are judged by, never auto, and what it is called: "auc", "ndcg@10", "logloss". */
+enum job_metric job_metric(const struct job *job);
+const char *job_metric_name(enum job_metric metric);
 const char *job_optimizer_name(int kind);
 
 #endif

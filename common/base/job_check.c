@@ -158,6 +158,16 @@ static enum status check_next_item(const struct job *job, struct errbuf *err)
     return ST_OK;
 }
 
+/* A probability has an AUC, a next item a rank. */
+static enum status check_metric(const struct job *job, struct errbuf *err)
+{
+    const bool ranks = job_ranks(job);
+    if (job->train.metric == (ranks ? JOB_METRIC_AUC : JOB_METRIC_NDCG))
+        return errbuf_set(err, ST_USAGE, "train.metric: model.family=%s has no %s",
+                          job_family_name(job->model.family), ranks ? "AUC" : "ranks for NDCG");
+    return ST_OK;
+}
+
 static enum status check_model(const struct job *job, struct errbuf *err)
 {
     const bool sequences = job->model.family >= JOB_CLICK_FAMILIES;
@@ -175,6 +185,8 @@ static enum status check_model(const struct job *job, struct errbuf *err)
         st = check_layers(&job->model.dilations, "model.dilations", sequences, err);
     if (st == ST_OK)
         st = check_next_item(job, err);
+    if (st == ST_OK)
+        st = check_metric(job, err);
     return st;
 }
 

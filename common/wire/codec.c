@@ -158,6 +158,9 @@ static void encode_worker(const struct msg_worker_state *w, Penstock__Envelope *
     p.auc_bound = w->auc_bound;
     p.logloss = w->logloss;
     p.accuracy = w->accuracy;
+    p.hr10 = w->hr10;
+    p.ndcg10 = w->ndcg10;
+    p.mrr = w->mrr;
     p.eval_count = w->eval_count;
     p.fault = text_of(w->fault);
     p.fault_code = w->fault_code;
@@ -527,6 +530,9 @@ static enum status decode_worker(const Penstock__WorkerState *p, struct msg_work
     w->auc_bound = p->auc_bound;
     w->logloss = p->logloss;
     w->accuracy = p->accuracy;
+    w->hr10 = p->hr10;
+    w->ndcg10 = p->ndcg10;
+    w->mrr = p->mrr;
     w->eval_count = p->eval_count;
     w->fault_code = p->fault_code;
     return take_text(p->fault, w->fault, sizeof w->fault) ? ST_OK

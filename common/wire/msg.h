@@ -86,7 +86,7 @@ struct msg_worker_state {
     /* running totals, for people */
     uint64_t totals_epoch; /* epoch that loss and AUC below are of */
     double loss_sum;
-    uint64_t loss_count;              /* records computed in this epoch */
+    uint64_t loss_count;              /* records computed in this epoch; places of sequences */
     double train_auc, train_accuracy; /* of this epoch's records so far */
     uint64_t refused;                 /* rows the shards refused since e began */
     uint64_t rss_bytes;
@@ -94,6 +94,7 @@ struct msg_worker_state {
     /* result of evaluation `evaluated` (rank 0 only; 0 = none yet) */
     uint64_t evaluated;
     double auc, auc_bound, logloss, accuracy;
+    double hr10, ndcg10, mrr; /* of next-item models, which have no AUC; else NaN */
     uint64_t eval_count;
     char fault[WHY_MAX]; /* not empty: this worker can't go on */
     int32_t fault_code;  /* exit code that the run ends with for it: 3 the data, 1 anything else */

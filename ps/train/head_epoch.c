@@ -60,7 +60,8 @@ static void train_result(const struct head *h, struct recipe_epoch *r)
 
 static void decide(struct head *h)
 {
-    struct recipe_epoch result = {.auc = NAN, .logloss = NAN, .accuracy = NAN};
+    struct recipe_epoch result = {
+        .auc = NAN, .logloss = NAN, .accuracy = NAN, .hr10 = NAN, .ndcg10 = NAN, .mrr = NAN};
     uint64_t step = h->shard[0].state.pushes;
     for (uint32_t s = 1; s < h->conf.shards; s++) {
         if (h->shard[s].state.pushes != step && !SIM_BLIND) {
@@ -75,6 +76,9 @@ static void decide(struct head *h)
         result.auc = w->auc;
         result.logloss = w->logloss;
         result.accuracy = w->accuracy;
+        result.hr10 = w->hr10;
+        result.ndcg10 = w->ndcg10;
+        result.mrr = w->mrr;
     }
     recipe_epoch_done(&h->recipe, h->conf.conf, h->log.epoch + 1, step, h->open, &result,
                       h->conf.has_valid);

@@ -37,6 +37,9 @@ static struct json *epoch_line(const struct recipe_epoch *r, size_t epoch)
     json_set_f64(j, "auc", r->auc);
     json_set_f64(j, "logloss", r->logloss);
     json_set_f64(j, "accuracy", r->accuracy);
+    json_set_f64(j, "hr10", r->hr10);
+    json_set_f64(j, "ndcg10", r->ndcg10);
+    json_set_f64(j, "mrr", r->mrr);
     json_set_f64(j, "rate_factor", r->factor);
     json_set_f64(j, "train_loss", r->train_loss);
     json_set_f64(j, "train_auc", r->train_auc);
@@ -48,7 +51,10 @@ static void add_recipe(const struct head *h, struct json *top)
 {
     struct json *j = json_object(), *list = json_array();
     uint32_t n = h->recipe.schedule.changes;
-    json_set_f64(j, "best_auc", h->recipe.best_auc);
+    const enum job_metric metric = job_metric(h->conf.conf);
+    json_set_str(j, "metric", job_metric_name(metric));
+    json_set_f64(j, "best_value", h->recipe.best_value);
+    json_set_f64(j, "best_auc", metric == JOB_METRIC_AUC ? h->recipe.best_value : NAN);
     json_set_u64(j, "best_epoch", h->recipe.best_epoch);
     json_set_u64(j, "best_cut", h->recipe.best_cut);
     json_set_u64(j, "stalls", h->recipe.stalls);
@@ -129,7 +135,7 @@ static void add_workers(const struct head *h, struct json *top)
 {
     struct json *workers = json_object();
     uint64_t up = 0, rss = 0, stall = 0, n = 0, all = 0;
-    double loss = 0, auc = 0;
+    double loss = 0, auc = 0, accuracy = 0;
     for (uint32_t w = 0; w < h->conf.workers; w++) {
         const struct msg_worker_state *t = &h->worker[w].state;
         up += h->worker[w].peer.joined;
@@ -140,6 +146,7 @@ static void add_workers(const struct head *h, struct json *top)
             continue;
         loss += t->loss_sum;
         auc += t->train_auc * (double)t->loss_count;
+        accuracy += t->train_accuracy * (double)t->loss_count;
         n += t->loss_count;
     }
     json_set_u64(workers, "up", up);
@@ -148,6 +155,8 @@ static void add_workers(const struct head *h, struct json *top)
     json_set(top, "workers", workers);
     json_set_f64(top, "loss", n == 0 ? NAN : loss / (double)n);
     json_set_f64(top, "train_auc", n == 0 ? NAN : auc / (double)n);
+    json_set_f64(top, "train_accuracy", n == 0 ? NAN : accuracy / (double)n);
+    json_set_bool(top, "ranks", job_ranks(h->conf.conf));
     json_set_u64(top, "computed", n == 0 ? all : n);
     json_set_u64(top, "stall_us_max", stall);
 }

@@ -6,6 +6,7 @@
  */
 #include "ps/train/recipe.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,17 +50,32 @@ static void lower_rate(struct recipe *r, double factor, uint64_t step)
     s->changes++;
 }
 
+/* What the epoch is judged by; the worst there is, if it is no number. */
+static double value_of(const struct recipe_epoch *r, enum job_metric metric)
+{
+    switch (metric) {
+    case JOB_METRIC_NDCG: return isfinite(r->ndcg10) ? r->ndcg10 : 0;
+    case JOB_METRIC_LOGLOSS: return isfinite(r->logloss) ? r->logloss : DBL_MAX;
+    case JOB_METRIC_AUC:
+    case JOB_METRIC_AUTO: break;
+    }
+    return isfinite(r->auc) ? r->auc : 0;
+}
+
 void recipe_epoch_done(struct recipe *r, const struct job *job, uint64_t epoch, uint64_t step,
                        uint64_t cut, const struct recipe_epoch *result, bool judged)
 {
-    double auc = isfinite(result->auc) ? result->auc : 0;
+    const enum job_metric metric = job_metric(job);
+    const double value = value_of(result, metric);
+    const double gain =
+        metric == JOB_METRIC_LOGLOSS ? r->best_value - value : value - r->best_value;
     r->epoch = mem_realloc(r->epoch, (r->epochs + 1) * sizeof *r->epoch);
     r->epoch[r->epochs] = *result;
     r->epoch[r->epochs].factor = factor_now(r);
     r->epochs++;
 
-    if (!judged || r->best_epoch == 0 || auc - r->best_auc >= job->train.plateau.delta) {
-        r->best_auc = judged ? auc : 0;
+    if (!judged || r->best_epoch == 0 || gain >= job->train.plateau.delta) {
+        r->best_value = judged ? value : 0;
         r->best_epoch = epoch;
         r->best_cut = cut;
         r->stalls = 0;
@@ -73,10 +89,20 @@ void recipe_epoch_done(struct recipe *r, const struct job *job, uint64_t epoch, 
         r->stopped = true;
 }
 
+/* Click models have none: left out, they are NaN again when parsed. */
+static void put_ranks(struct json *e, const struct recipe_epoch *r)
+{
+    if (isnan(r->ndcg10))
+        return;
+    json_set_f64(e, "hr10", r->hr10);
+    json_set_f64(e, "ndcg10", r->ndcg10);
+    json_set_f64(e, "mrr", r->mrr);
+}
+
 char *recipe_text(const struct recipe *r)
 {
     struct json *j = json_object(), *changes = json_array(), *history = json_array();
-    json_set_f64(j, "best_auc", r->best_auc);
+    json_set_f64(j, "best_value", r->best_value);
     json_set_u64(j, "best_epoch", r->best_epoch);
     json_set_u64(j, "best_cut", r->best_cut);
     json_set_u64(j, "stalls", r->stalls);
@@ -95,6 +121,7 @@ char *recipe_text(const struct recipe *r)
         json_set_f64(e, "auc", r->epoch[i].auc);
         json_set_f64(e, "logloss", r->epoch[i].logloss);
         json_set_f64(e, "accuracy", r->epoch[i].accuracy);
+        put_ranks(e, &r->epoch[i]);
         json_set_f64(e, "factor", r->epoch[i].factor);
         json_set_f64(e, "train_loss", r->epoch[i].train_loss);
         json_set_f64(e, "train_auc", r->epoch[i].train_auc);
@@ -144,6 +171,9 @@ static void parse_history(const struct json *j, struct recipe *r)
         r->epoch[i] = (struct recipe_epoch){.auc = json_f64(e, "auc", NAN),
                                             .logloss = json_f64(e, "logloss", NAN),
                                             .accuracy = json_f64(e, "accuracy", NAN),
+                                            .hr10 = json_f64(e, "hr10", NAN),
+                                            .ndcg10 = json_f64(e, "ndcg10", NAN),
+                                            .mrr = json_f64(e, "mrr", NAN),
                                             .factor = json_f64(e, "factor", 1),
                                             .train_loss = json_f64(e, "train_loss", NAN),
                                             .train_auc = json_f64(e, "train_auc", NAN),
@@ -163,7 +193,9 @@ enum status recipe_parse(const char *text, struct recipe *out, struct errbuf *er
     st = json_parse(text, strlen(text), "recipe", &j, err);
     if (st != ST_OK)
         return st;
-    st = json_need_f64(j, "best_auc", &r.best_auc, err);
+    /* Cuts made before there was a choice call it best_auc. */
+    const char *best = json_get(j, "best_value") == NULL ? "best_auc" : "best_value";
+    st = json_need_f64(j, best, &r.best_value, err);
     if (st == ST_OK)
         st = json_need_u64(j, "best_epoch", &r.best_epoch, err);
     if (st == ST_OK)

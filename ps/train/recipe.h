@@ -1,5 +1,6 @@
 /* recipe.h - the training recipe: what happens to the rate after each epoch, and when to stop. Pure.
  *
+ * Epochs are judged by train.metric: AUC or NDCG@10, where more is better, or logloss, where less is.
  * BARS form (ps/train/README.md, "The recipe"): an improvement below delta is a stall: the rate is multiplied by factor
  * (floor rate_min) and the stall counter grows; an improvement resets it and makes this cut `best`.
  * patience stalls in a row stop. Stalls before epoch `first` are not counted and do not lower the rate.
@@ -17,11 +18,12 @@
 
 struct recipe_epoch { /* one line of history */
     double auc, logloss, accuracy, factor;
+    double hr10, ndcg10, mrr; /* of next-item models; else NaN */
     double train_loss, train_auc, train_accuracy;
 };
 
 struct recipe {
-    double best_auc;
+    double best_value;   /* of train.metric */
     uint64_t best_epoch; /* from 1; 0 = none */
     uint64_t best_cut;
     uint32_t stalls; /* in a row */

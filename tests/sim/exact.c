@@ -77,7 +77,7 @@ static void same_recipe(const struct outcome *a, const struct outcome *b)
     assert_int_equal(recipe_parse(a->recipe, &x, NULL), ST_OK);
     assert_int_equal(recipe_parse(b->recipe, &y, NULL), ST_OK);
     assert_int_equal(x.best_epoch, y.best_epoch);
-    assert_memory_equal(&x.best_auc, &y.best_auc, sizeof x.best_auc);
+    assert_memory_equal(&x.best_value, &y.best_value, sizeof x.best_value);
     assert_memory_equal(&x.schedule, &y.schedule, sizeof x.schedule);
     assert_int_equal(x.epochs, y.epochs);
     for (size_t i = 0; i < x.epochs; i++)

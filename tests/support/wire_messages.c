@@ -112,8 +112,8 @@ static void fill_worker(struct msg_worker_state *w, struct rng *r)
                            &w->leased,    &w->totals_epoch, &w->loss_count,
                            &w->refused,   &w->rss_bytes,    &w->stall_us_max,
                            &w->evaluated, &w->eval_count};
-    double *const d[] = {&w->loss_sum,  &w->train_auc, &w->train_accuracy, &w->auc,
-                         &w->auc_bound, &w->logloss,   &w->accuracy};
+    double *const d[] = {&w->loss_sum, &w->train_auc, &w->train_accuracy, &w->auc,    &w->auc_bound,
+                         &w->logloss,  &w->accuracy,  &w->hr10,           &w->ndcg10, &w->mrr};
     set_numbers(u, COUNT(u), r);
     set_decimals(d, COUNT(d), r);
     w->world_size = 2 + (uint32_t)rng_below(r, WORKERS_MAX - 1);

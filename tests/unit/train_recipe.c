@@ -42,7 +42,7 @@ static void better_is_best(void **state)
     epochs(&r, &job, (double[]){0.6, 0.7, 0.71}, 3);
     assert_int_equal(r.best_epoch, 3);
     assert_int_equal(r.best_cut, 30);
-    assert_true(r.best_auc == 0.71);
+    assert_true(r.best_value == 0.71);
     assert_int_equal(r.stalls, 0);
     assert_int_equal(r.schedule.changes, 0);
     assert_false(r.stopped);
@@ -60,7 +60,7 @@ static void delta_decides(void **state)
     assert_int_equal(r.best_epoch, 2);
     epochs(&r, &job, (double[]){0.5625 + 0.03125}, 1);
     assert_int_equal(r.best_epoch, 2);
-    assert_true(r.best_auc == 0.5625);
+    assert_true(r.best_value == 0.5625);
     assert_int_equal(r.stalls, 1);
     /* measured against the best, not against the last */
     epochs(&r, &job, (double[]){0.625}, 1);
@@ -195,26 +195,9 @@ static void warm_up_is_a_ramp(void **state)
     recipe_release(&r);
 }
 
-/* An epoch without a step (a tiny log, resumed): two decisions at one step leave the later one. */
-static void two_decisions_at_one_step(void **state)
-{
-    struct job job = job_with(0.5, 1e-6, 0, 9);
-    struct recipe_epoch bad = {.auc = 0.1};
-    struct recipe r;
-    (void)state;
-    recipe_init(&r, &job);
-    recipe_epoch_done(&r, &job, 1, 50, 1, &(struct recipe_epoch){.auc = 0.5}, true);
-    recipe_epoch_done(&r, &job, 2, 50, 2, &bad, true);
-    recipe_epoch_done(&r, &job, 3, 50, 3, &bad, true);
-    assert_int_equal(r.schedule.changes, 1);
-    assert_int_equal(r.schedule.change[0].from_step, 51);
-    assert_true(r.schedule.change[0].factor == 0.25);
-    recipe_release(&r);
-}
-
 static void same(const struct recipe *a, const struct recipe *b)
 {
-    assert_memory_equal(&a->best_auc, &b->best_auc, sizeof a->best_auc);
+    assert_memory_equal(&a->best_value, &b->best_value, sizeof a->best_value);
     assert_int_equal(a->best_epoch, b->best_epoch);
     assert_int_equal(a->best_cut, b->best_cut);
     assert_int_equal(a->stalls, b->stalls);
@@ -230,8 +213,98 @@ static void same(const struct recipe *a, const struct recipe *b)
     for (size_t i = 0; i < a->epochs; i++) {
         assert_true(a->epoch[i].auc == b->epoch[i].auc ||
                     (isnan(a->epoch[i].auc) && isnan(b->epoch[i].auc)));
+        assert_true(a->epoch[i].ndcg10 == b->epoch[i].ndcg10 ||
+                    (isnan(a->epoch[i].ndcg10) && isnan(b->epoch[i].ndcg10)));
         assert_true(a->epoch[i].factor == b->epoch[i].factor);
     }
+}
+
+/* Next-item models are judged by NDCG@10, which is better when it is more; logloss is when it is less. */
+static void the_metric_decides(void **state)
+{
+    static const struct {
+        int family, metric;
+        uint64_t best;
+    } cases[] = {
+        {JOB_LR, JOB_METRIC_AUTO, 3},    {JOB_LR, JOB_METRIC_AUC, 3},
+        {JOB_LR, JOB_METRIC_LOGLOSS, 2}, {JOB_SASREC, JOB_METRIC_AUTO, 1},
+        {JOB_GRU, JOB_METRIC_NDCG, 1},   {JOB_SASREC, JOB_METRIC_LOGLOSS, 2},
+        {JOB_LSTM, JOB_METRIC_NDCG, 1},
+    };
+    static const struct recipe_epoch epoch[] = {
+        {.auc = .6, .logloss = .5, .ndcg10 = .05, .hr10 = .1, .mrr = .04},
+        {.auc = .5, .logloss = .3, .ndcg10 = .04, .hr10 = .1, .mrr = .04},
+        {.auc = .7, .logloss = INFINITY, .ndcg10 = NAN, .hr10 = NAN, .mrr = NAN},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct job job = job_with(1, 1e-6, 0, 9);
+        struct errbuf err = ERRBUF_INIT;
+        struct recipe r, again;
+        job.model.family = cases[i].family;
+        job.train.metric = cases[i].metric;
+        recipe_init(&r, &job);
+        for (uint64_t e = 0; e < 3; e++)
+            recipe_epoch_done(&r, &job, e + 1, 10 * e, e + 1, &epoch[e], true);
+        assert_int_equal(r.best_epoch, cases[i].best);
+        char *text = recipe_text(&r);
+        assert_int_equal(recipe_parse(text, &again, &err), ST_OK);
+        same(&r, &again);
+        assert_true(again.epoch[0].hr10 == .1 && isnan(again.epoch[2].mrr));
+        free(text);
+        recipe_release(&r);
+        recipe_release(&again);
+    }
+}
+
+/* A first epoch that is no number at all: the worst there is, and a text that can be read again. */
+static void no_number_at_first(void **state)
+{
+    struct job job = job_with(1, 1e-6, 0, 9);
+    struct errbuf err = ERRBUF_INIT;
+    struct recipe r, again;
+    (void)state;
+    job.train.metric = JOB_METRIC_LOGLOSS;
+    recipe_init(&r, &job);
+    recipe_epoch_done(&r, &job, 1, 5, 1, &(struct recipe_epoch){.logloss = NAN}, true);
+    char *text = recipe_text(&r);
+    assert_int_equal(recipe_parse(text, &again, &err), ST_OK);
+    free(text);
+    recipe_epoch_done(&again, &job, 2, 9, 2, &(struct recipe_epoch){.logloss = 3}, true);
+    assert_int_equal(again.best_epoch, 2);
+    assert_true(again.best_value == 3);
+    recipe_release(&r);
+    recipe_release(&again);
+}
+
+/* A manifest from before there was a choice. */
+static void an_older_text(void **state)
+{
+    static const char text[] = "{\"best_auc\":0.75,\"best_epoch\":1,\"best_cut\":4,\"stalls\":0,"
+                               "\"warmup\":0,\"rate_min\":0,\"history\":[{\"auc\":0.75}]}";
+    struct errbuf err = ERRBUF_INIT;
+    struct recipe r;
+    (void)state;
+    assert_int_equal(recipe_parse(text, &r, &err), ST_OK);
+    assert_true(r.best_value == .75 && r.epoch[0].auc == .75 && isnan(r.epoch[0].ndcg10));
+    recipe_release(&r);
+}
+
+/* An epoch without a step (a tiny log, resumed): two decisions at one step leave the later one. */
+static void two_decisions_at_one_step(void **state)
+{
+    struct job job = job_with(0.5, 1e-6, 0, 9);
+    struct recipe_epoch bad = {.auc = 0.1};
+    struct recipe r;
+    (void)state;
+    recipe_init(&r, &job);
+    recipe_epoch_done(&r, &job, 1, 50, 1, &(struct recipe_epoch){.auc = 0.5}, true);
+    recipe_epoch_done(&r, &job, 2, 50, 2, &bad, true);
+    recipe_epoch_done(&r, &job, 3, 50, 3, &bad, true);
+    assert_int_equal(r.schedule.changes, 1);
+    assert_int_equal(r.schedule.change[0].from_step, 51);
+    assert_true(r.schedule.change[0].factor == 0.25);
+    recipe_release(&r);
 }
 
 /* Bit for bit: after each epoch, out of its text again, and from there the same decisions. */
@@ -293,6 +366,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(better_is_best),
         cmocka_unit_test(delta_decides),
+        cmocka_unit_test(the_metric_decides),
+        cmocka_unit_test(no_number_at_first),
+        cmocka_unit_test(an_older_text),
         cmocka_unit_test(a_stall_lowers_the_rate_from_the_next_step_on),
         cmocka_unit_test(the_rate_has_a_floor_and_the_list_an_end),
         cmocka_unit_test(patience_in_a_row_stops),
