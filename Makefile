@@ -91,9 +91,9 @@ SRC_nn       := $(call in,common/nn, \
     rank tokens)
 SRC_feature  := $(call in,common/feature,encode fit keyset number schema)
 SRC_data     := $(call in,common/data, \
-    batch cache cache_writer columns convert dataset deal duckdb inspect inspect_column inspect_named inspect_text \
-    intake joins lines popularity quarantine reader_json reader_libsvm reader_pairs reader_query reader_text \
-    reader_tfrecord records shop shop_write sources split windows)
+    batch cache cache_writer catalog columns convert dataset deal duckdb events inspect inspect_column inspect_named \
+    inspect_text intake joins lines popularity popularity_rank quarantine reader_json reader_libsvm reader_pairs \
+    reader_query reader_text reader_tfrecord records sequence shop shop_write sources split windows)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
 SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link http listen_address listen_clock outbox routes run_dir wake)
 SRC_metrics  := $(call in,common/metrics,auc logloss prometheus ranking)
@@ -123,17 +123,17 @@ ROOMS_metrics  := metrics base
 ROOMS_feature  := feature base
 ROOMS_wire     := wire base
 ROOMS_nn       := nn math base
-ROOMS_data     := data feature math base
+ROOMS_data     := data feature metrics math base
 ROOMS_net      := net wire base
 ROOMS_store    := store wire math base
 ROOMS_optim    := optim wire math base
 ROOMS_snapshot := snapshot store wire math base
-ROOMS_train    := train optim snapshot store metrics net data feature wire math base
-ROOMS_worker   := worker nn metrics snapshot store net data feature wire math base
-ROOMS_launch   := launch metrics snapshot store net data feature wire math base
+ROOMS_train    := train optim snapshot store net data feature metrics wire math base
+ROOMS_worker   := worker nn snapshot store net data feature metrics wire math base
+ROOMS_launch   := launch snapshot store net data feature metrics wire math base
 ROOMS_house    := base
 # The sim runs the shipped cores of both sides; worker/comm.c stays in its archive, unlinked, for nothing asks for it.
-ROOMS_sim      := worker train optim snapshot store nn metrics data feature net wire math base
+ROOMS_sim      := worker train optim snapshot store nn data feature metrics net wire math base
 
 OUT_base   := -lyaml -ljansson -lxxhash -lz -lzstd -lm
 OUT_math   := -lopenblas

@@ -22,9 +22,11 @@
 #include "common/data/cache.h"
 #include "common/data/convert.h"
 #include "common/data/inspect.h"
+#include "common/data/popularity_rank.h"
 #include "common/data/shop.h"
 #include "common/metrics/auc.h"
 #include "common/metrics/logloss.h"
+#include "common/metrics/ranking.h"
 #include "launch/args.h"
 
 static volatile int interrupted; /* polled by the conversion and the generator */
@@ -89,23 +91,70 @@ static void print_popularity(const struct job *job, const char *dir, enum part p
                cache_part_name(part), r.field, r.auc, r.logloss);
 }
 
+static void print_ranks(const struct job *job, const char *dir, enum part part)
+{
+    struct ranking sums;
+    if (popularity_rank(job, dir, part, &sums, NULL) != ST_OK)
+        return;
+    struct ranking r = ranking_value(&sums);
+    printf("  %-6s popularity: HR@10 %.4f, NDCG@10 %.4f, MRR %.4f\n", cache_part_name(part),
+           r.hr[RANKING_10], r.ndcg[RANKING_10], r.mrr);
+}
+
+/* What lines became when records are users' histories. */
+static void print_sequences(const struct job *job, const char *dir, const struct convert_result *r)
+{
+    const struct catalog_counts *c = &r->sequence;
+    uint64_t lines = 0, bad = 0;
+    for (int p = 0; p < PARTS; p++) {
+        lines += r->lines[p];
+        bad += r->bad[p];
+    }
+    printf("  lines  %12" PRIu64 ", bad %" PRIu64 "\n", lines, bad);
+    printf("  events %12" PRIu64 " of %" PRIu64 " users and %" PRIu64 " items\n", c->events,
+           c->users, r->items);
+    if (c->users_short > 0)
+        printf("  %" PRIu64 " users with fewer than %" PRIu64 " events are left out, %" PRIu64
+               " events\n",
+               c->users_short, job->data.sequence.min, c->events_short);
+    if (c->no_history > 0)
+        printf("  %" PRIu64 " events of valid and test have none before them and are left out\n",
+               c->no_history);
+    printf("  train  %12" PRIu64 " records, %" PRIu64 " positions\n", r->rows[PART_TRAIN],
+           c->positions);
+    for (int p = PART_VALID; p < PARTS; p++)
+        if (r->rows[p] > 0)
+            printf("  %-6s %12" PRIu64 " records\n", cache_part_name((enum part)p), r->rows[p]);
+    for (int p = PART_VALID; p < PARTS; p++)
+        if (r->rows[p] > 0)
+            print_ranks(job, dir, (enum part)p);
+}
+
+static void print_parts(const struct job *job, const char *dir, const struct convert_result *r)
+{
+    printf("  %-6s %12s %10s %12s %10s\n", "part", "lines", "bad", "rows", "positive");
+    for (int p = 0; p < PARTS; p++)
+        if (r->lines[p] > 0)
+            printf("  %-6s %12" PRIu64 " %10" PRIu64 " %12" PRIu64 " %9.2f%%\n",
+                   cache_part_name((enum part)p), r->lines[p], r->bad[p], r->rows[p],
+                   r->rows[p] > 0 ? 100 * (double)r->positives[p] / (double)r->rows[p] : 0);
+    for (int p = PART_VALID; p < PARTS; p++)
+        if (r->rows[p] > 0)
+            print_popularity(job, dir, (enum part)p);
+}
+
 static void print_result(const struct job *job, const char *dir, const struct convert_result *r,
                          double seconds)
 {
     uint64_t lines = 0, bad = 0;
-    printf("  %-6s %12s %10s %12s %10s\n", "part", "lines", "bad", "rows", "positive");
     for (int p = 0; p < PARTS; p++) {
-        if (r->lines[p] == 0)
-            continue;
-        printf("  %-6s %12" PRIu64 " %10" PRIu64 " %12" PRIu64 " %9.2f%%\n",
-               cache_part_name((enum part)p), r->lines[p], r->bad[p], r->rows[p],
-               r->rows[p] > 0 ? 100 * (double)r->positives[p] / (double)r->rows[p] : 0);
         lines += r->lines[p];
         bad += r->bad[p];
     }
-    for (int p = PART_VALID; p < PARTS; p++)
-        if (r->rows[p] > 0)
-            print_popularity(job, dir, (enum part)p);
+    if (job->data.records == JOB_SEQUENCES)
+        print_sequences(job, dir, r);
+    else
+        print_parts(job, dir, r);
     if (r->not_joined > 0)
         printf("  %" PRIu64 " of %" PRIu64 " ids are not in the side files of data.join\n",
                r->not_joined, r->joined);

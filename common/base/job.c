@@ -236,6 +236,11 @@ static bool given_by_set(const struct parse *p, const char *path)
     return p->in_set[options_find(&job_options, path) - job_options.rows];
 }
 
+static bool given(const struct parse *p, const char *path)
+{
+    return given_by_set(p, path) || p->in_file[options_find(&job_options, path) - job_options.rows];
+}
+
 /* In the file data.root is relative to the file. Typed on a command line it means the folder that the
  * shell completes it against, if there is one. */
 static void resolve_root(const struct parse *p)
@@ -304,6 +309,9 @@ static enum status parse_tree(const struct parse *p, char *const *sets, size_t s
         st = check_required(p, err);
     if (st != ST_OK)
         return st;
+    /* The one default that another key decides. */
+    if (job->data.records == JOB_SEQUENCES && !given(p, "data.split.by"))
+        job->data.split.by = JOB_SPLIT_LEAVE_ONE_OUT;
     reset_not_applying(job);
     /* Typed in a shell or in a plain scalar a tab is two characters; nobody's cells end in backslash t. */
     if (strcmp(job->data.delimiter, "\\t") == 0)

@@ -33,7 +33,8 @@ enum job_split {                                /* data.split.by */
                  JOB_SPLIT_RATIO,
                  JOB_SPLIT_TIME,
                  JOB_SPLIT_FOLD,
-                 JOB_SPLIT_WINDOW
+                 JOB_SPLIT_WINDOW,
+                 JOB_SPLIT_LEAVE_ONE_OUT /* sequences only */
 };
 enum job_family { /* model.family */
                   JOB_LR,
@@ -149,8 +150,9 @@ struct job {
         } split;
         int records; /* enum job_records */
         struct {
-            uint64_t max; /* inputs of a record at most */
-            uint64_t min; /* events of a user at least */
+            uint64_t max;    /* inputs of a record at most */
+            uint64_t min;    /* events of a user at least */
+            uint64_t memory; /* most bytes to bring events into order */
         } sequence;
         char *query;           /* query: SQL, {file} stands for each file of train, valid, test */
         char *duckdb;          /* query, parquet: the library; "" = found by its name */

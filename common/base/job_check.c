@@ -36,8 +36,23 @@ static enum status check_names(const struct job *job, struct errbuf *err)
     return ST_OK;
 }
 
+/* Sequences need to know who and what, perhaps when, and nothing else. */
+static enum status check_event_fields(const struct job *job, struct errbuf *err)
+{
+    size_t users = count_type(job, FIELD_USER), items = count_type(job, FIELD_ITEM);
+    size_t times = count_type(job, FIELD_TIME), skipped = count_type(job, FIELD_SKIP);
+    if (users != 1 || items != 1 || times > 1 ||
+        users + items + times + skipped != job->data.fields_used)
+        return errbuf_set(err, ST_USAGE,
+                          "data.fields: data.records=sequences needs one of type user, one of type "
+                          "item, at most one of type time, and else only type skip");
+    return check_names(job, err);
+}
+
 static enum status check_fields(const struct job *job, struct errbuf *err)
 {
+    if (job->data.records == JOB_SEQUENCES)
+        return check_event_fields(job, err);
     size_t labels = count_type(job, FIELD_LABEL), ids = 0, floats = count_type(job, FIELD_FLOAT);
     for (size_t i = 0; i < job->data.fields_used; i++)
         ids += is_ids(&job->data.fields[i]);
@@ -77,8 +92,19 @@ static enum status check_part(const struct texts *files, double part, const char
 static enum status check_split(const struct job *job, struct errbuf *err)
 {
     double valid = job->data.split.valid, test = job->data.split.test;
+    const bool sequences = job->data.records == JOB_SEQUENCES;
+    if (sequences
+            ? job->data.split.by != JOB_SPLIT_TIME && job->data.split.by != JOB_SPLIT_LEAVE_ONE_OUT
+            : job->data.split.by == JOB_SPLIT_LEAVE_ONE_OUT)
+        return errbuf_set(err, ST_USAGE, "data.split.by: %s",
+                          sequences ? "sequences are split by leave_one_out or time"
+                                    : "leave_one_out needs data.records=sequences");
     if (job->data.split.by == JOB_SPLIT_FILES)
         return ST_OK;
+    if (sequences && job->data.split.by == JOB_SPLIT_LEAVE_ONE_OUT) {
+        enum status st = check_part(&job->data.valid, 1, "valid", err);
+        return st != ST_OK ? st : check_part(&job->data.test, 1, "test", err);
+    }
     if (job->data.split.by == JOB_SPLIT_WINDOW)
         return count_type(job, FIELD_TIME) > 0
                    ? ST_OK

@@ -80,10 +80,10 @@ static const struct option rows[] = {
      "bound on one file, inflated: what a compressed file may hold at most"},
     {"data.cache", OPT_PATH, AT(data.cache), 0, 0, "", NULL, NULL, F,
      "folder of converted logs, relative to the job file; empty: cache in the run's folder"},
-    {"data.split.by", OPT_CHOICE, AT(data.split.by), 0, 0, "files", "files|ratio|time|fold|window",
-     NULL, 0,
-     "valid and test: files, or by hash, time or user a part of train; window: train in time "
-     "order"},
+    {"data.split.by", OPT_CHOICE, AT(data.split.by), 0, 0, "files",
+     "files|ratio|time|fold|window|leave_one_out", NULL, 0,
+     "valid and test: files, or cut from train; window: train in order; leave_one_out: users' last "
+     "events"},
     {"data.split.valid", OPT_F64, AT(data.split.valid), 0, .9, ".1", NULL, CUT_PART, 0,
      "part of the records that becomes valid"},
     {"data.split.test", OPT_F64, AT(data.split.test), 0, .9, ".1", NULL, CUT_TEST, 0,
@@ -103,6 +103,9 @@ static const struct option rows[] = {
      "data.records=sequences", 0, "most items that one is predicted from, the newest"},
     {"data.sequence.min", OPT_U64, AT(data.sequence.min), 2, 1e6, "3", NULL,
      "data.records=sequences", 0, "users with fewer events are left out"},
+    {"data.sequence.memory", OPT_BYTES, AT(data.sequence.memory), 1, 0x1p50, "4G", NULL,
+     "data.records=sequences", F,
+     "most memory to bring a log into the order of users, 40 bytes an event"},
 
     /* -- model -- */
     {"model.family", OPT_CHOICE, AT(model.family), 0, 0, NULL,

@@ -72,6 +72,7 @@ void batch_release(struct batch *b)
     free(b->floats);
     free(b->labels);
     free(b->record);
+    free(b->candidate);
     free(b->seen);
     memset(b, 0, sizeof *b);
 }
@@ -169,6 +170,7 @@ enum status dataset_batch(struct dataset *d, const uint64_t *rows, size_t n, str
     memset(b->seen, 0, (b->seen_mask + 1) * sizeof *b->seen);
     b->n = n;
     b->unique = 0;
+    b->candidates = 0;
     b->offsets[0] = 0;
     for (size_t i = 0; i < n; i++) {
         const struct cache_block *k;
@@ -182,4 +184,16 @@ enum status dataset_batch(struct dataset *d, const uint64_t *rows, size_t n, str
         copy_record(b, k, at, i);
     }
     return ST_OK;
+}
+
+void batch_candidates(struct batch *b, const uint64_t *keys, size_t n)
+{
+    reserve(b, b->unique + n, b->weight != NULL);
+    if (n > b->candidates_cap) {
+        b->candidates_cap = n > b->candidates_cap * 2 ? n : b->candidates_cap * 2;
+        b->candidate = mem_realloc(b->candidate, b->candidates_cap * sizeof *b->candidate);
+    }
+    for (size_t i = 0; i < n; i++)
+        b->candidate[i] = position_of(b, keys[i]);
+    b->candidates = n;
 }

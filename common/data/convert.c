@@ -6,6 +6,8 @@
  *   4 seal   encode the rows in place, checksums
  *   5 show   fsync, encoder.bin, then the caches get their names
  *
+ * With data.records=sequences 2 keeps the events in memory and then makes the records; 5 shows catalog.bin, too.
+ *
  * Killed before 5 nothing is visible; killed within 5 the stamps of the parts differ and the next run
  * converts again. One process at a time works in a folder (flock on <cache>/lock, which dies with its
  * holder), so whoever has the lock may remove what a killed one left.
@@ -31,6 +33,7 @@
 #include "common/data/joins.h"
 #include "common/data/quarantine.h"
 #include "common/data/records.h"
+#include "common/data/sequence.h"
 #include "common/data/sources.h"
 #include "common/data/split.h"
 #include "common/feature/encode.h"
@@ -56,8 +59,11 @@ struct convert {
     struct intake intake;
     struct quarantine quarantine;
     struct cache_writer part[PARTS];
-    struct cache_writer all; /* dealt: rows before they get their parts */
-    int64_t *times;          /* dealt: one a row; owned */
+    struct cache_writer
+        all; /* dealt: rows before they get their parts; sequences: one row at a time */
+    struct sequence sequence; /* of data.records=sequences */
+    bool sequences;
+    int64_t *times; /* dealt: one a row; owned */
     size_t times_used, times_cap;
     uint64_t lines_all;
     uint64_t bytes_all, bytes_before; /* of the source files; of those behind us: for progress */
@@ -136,10 +142,11 @@ static enum status find_sources(struct convert *c, const struct texts *only, str
     if (list[PART_TRAIN]->used == 0)
         return errbuf_set(err, ST_USAGE, "data.train names no file");
     for (int p = 0; p < PARTS; p++) {
-        double cut = c->by == JOB_SPLIT_WINDOW ? 0
-                     : p == PART_VALID         ? c->job->data.split.valid
-                     : c->by == JOB_SPLIT_FOLD ? 1
-                                               : c->job->data.split.test;
+        double cut =
+            c->by == JOB_SPLIT_WINDOW                                     ? 0
+            : p == PART_VALID && c->by != JOB_SPLIT_LEAVE_ONE_OUT         ? c->job->data.split.valid
+            : c->by == JOB_SPLIT_FOLD || c->by == JOB_SPLIT_LEAVE_ONE_OUT ? 1
+                                                                          : c->job->data.split.test;
         if (p != PART_TRAIN && c->by != JOB_SPLIT_FILES && list[p]->used > 0 && cut > 0)
             return errbuf_set(err, ST_USAGE,
                               "%s names files, but data.split cuts that part out of data.train",
@@ -192,6 +199,21 @@ static void take_counts(struct convert *c, const struct cache_header *h)
     c->result.encoder_hash = h->encoder_hash;
 }
 
+/* The catalog belongs to these caches. */
+static bool catalog_is(struct convert *c, uint64_t stamp)
+{
+    struct catalog items;
+    if (!c->sequences)
+        return true;
+    if (catalog_load(c->dir, &items, NULL) != ST_OK)
+        return false;
+    bool same = items.stamp == stamp;
+    c->result.sequence = items.counts;
+    c->result.items = items.n;
+    catalog_release(&items);
+    return same;
+}
+
 static bool reusable(struct convert *c)
 {
     struct cache_header h[PARTS], *first = NULL;
@@ -216,7 +238,7 @@ static bool reusable(struct convert *c)
     /* A stricter bad_max than then: read again, to say what is bad. */
     if ((double)bad > c->job->data.bad_max * (double)lines)
         return false;
-    if (!encoder_is(c, first->encoder_hash))
+    if (!encoder_is(c, first->encoder_hash) || !catalog_is(c, first->stamp))
         return false;
     take_counts(c, first);
     c->result.bytes = bytes;
@@ -257,6 +279,8 @@ static struct cache_writer *writer_for(struct convert *c, const struct source *s
 {
     size_t user_n = 0;
     *out_part = (enum part)source->list;
+    if (c->sequences)
+        return &c->all;
     if (*out_part != PART_TRAIN || c->by == JOB_SPLIT_FILES)
         return &c->part[*out_part];
     if (c->dealt)
@@ -285,6 +309,8 @@ static enum status file_record(struct convert *c, size_t source, const struct ta
         st = quarantine_add(&c->quarantine, c->sources.item[source].path, t->line, t->fault, err);
         if (st == ST_OK)
             st = quarantine_judge(&c->quarantine, c->lines_all, false, err);
+    } else if (c->sequences) {
+        st = sequence_add(&c->sequence, w, c->intake.time, (uint32_t)source, t->offset, err);
     } else {
         if (w == &c->all) {
             mem_grow(&c->times, &c->times_cap, c->times_used + 1, sizeof *c->times);
@@ -314,6 +340,8 @@ static enum status parse_source(struct convert *c, size_t source, struct errbuf 
         struct cache_writer *w = writer_for(c, file, records, &r, &part);
         struct taken t = {r.raw, NULL, r.raw_n, r.line, r.offset, records_in_bytes(records)};
         t.fault = records_take(records, w);
+        if (t.fault == NULL && c->sequences)
+            t.fault = sequence_fault(&c->sequence, w, c->intake.time);
         st = file_record(c, source, &t, w, part, err);
         if (st != ST_OK)
             break;
@@ -324,17 +352,19 @@ static enum status parse_source(struct convert *c, size_t source, struct errbuf 
 
 static enum status open_writers(struct convert *c, struct errbuf *err)
 {
-    const struct schema *s = &c->encoder->schema;
-    struct cache_shape shape = cache_shape_of(s, s->time != SCHEMA_NONE);
+    const struct encoder *line = c->intake.encoder;
+    bool timed = line->schema.time != SCHEMA_NONE;
+    struct cache_shape shape = cache_shape_of(&c->encoder->schema, timed);
+    struct cache_shape all = cache_shape_of(&line->schema, timed);
     enum status st = ST_OK;
     for (int p = 0; st == ST_OK && p < PARTS; p++) {
         char *path = cache_path(c->dir, (enum part)p);
         st = cache_writer_open(&c->part[p], path, &shape, c->encoder, err);
         free(path);
     }
-    if (st == ST_OK && c->dealt) {
+    if (st == ST_OK && (c->dealt || c->sequences)) {
         char *path = file_join(c->dir, "all");
-        st = cache_writer_open(&c->all, path, &shape, c->encoder, err);
+        st = cache_writer_open(&c->all, path, &all, line, err);
         c->all.raw = true;
         free(path);
     }
@@ -345,7 +375,8 @@ static enum status parse(struct convert *c, struct errbuf *err)
 {
     enum status st = open_writers(c, err);
     if (st == ST_OK)
-        st = joins_load(&c->joins, c->job, &c->encoder->schema, &c->sources, &c->quarantine, err);
+        st = joins_load(&c->joins, c->job, &c->intake.encoder->schema, &c->sources, &c->quarantine,
+                        err);
     for (size_t i = 0; i < c->sources.used; i++)
         c->bytes_all += c->sources.item[i].bytes;
     for (size_t i = 0; st == ST_OK && i < c->sources.used; i++) {
@@ -410,7 +441,8 @@ static enum status fit_and_seal(struct convert *c, struct errbuf *err)
     if (!c->encoder->fitted) {
         struct fit fit;
         fit_begin(&fit, c->encoder);
-        st = cache_writer_fit(&c->part[PART_TRAIN], &fit, err);
+        st = c->sequences ? sequence_fit(&c->sequence, &fit, err)
+                          : cache_writer_fit(&c->part[PART_TRAIN], &fit, err);
         if (st == ST_OK)
             st = fit_end(&fit, err);
         else
@@ -462,6 +494,20 @@ static enum status finish_parts(struct convert *c, struct errbuf *err)
     return st;
 }
 
+static enum status save_catalog(struct convert *c, struct errbuf *err)
+{
+    struct catalog items;
+    enum status st = sequence_catalog(&c->sequence, c->encoder, &items, err);
+    if (st != ST_OK)
+        return st;
+    items.stamp = stamp_of(c);
+    st = catalog_save(&items, c->dir, err);
+    c->result.sequence = items.counts;
+    c->result.items = items.n;
+    catalog_release(&items);
+    return st;
+}
+
 /* train is shown last: where it stands, the others do. */
 static enum status show(struct convert *c, struct errbuf *err)
 {
@@ -472,6 +518,8 @@ static enum status show(struct convert *c, struct errbuf *err)
     }
     enum status st = encoder_save(c->encoder, path, err);
     free(path);
+    if (st == ST_OK && c->sequences)
+        st = save_catalog(c, err);
     if (st == ST_OK)
         st = finish_parts(c, err);
     for (int p = PARTS - 1; st == ST_OK && p >= 0; p--) {
@@ -493,12 +541,19 @@ static enum status work(struct convert *c, const struct texts *only, struct errb
     enum status st = find_sources(c, only, err);
     if (st == ST_OK && !c->fixed)
         st = encoder_new(c->job, &c->encoder, err);
+    if (st == ST_OK && c->sequences)
+        st = sequence_init(&c->sequence, c->job, c->fixed, err);
     if (st != ST_OK)
         return st;
     c->schema_hash = schema_hash(&c->encoder->schema, c->job);
-    if (c->dealt && c->encoder->schema.time == SCHEMA_NONE)
+    const struct encoder *line = c->sequences ? c->sequence.line : c->encoder;
+    bool by_time = c->by == JOB_SPLIT_TIME || c->by == JOB_SPLIT_WINDOW;
+    if (by_time && line->schema.time == SCHEMA_NONE)
         return errbuf_set(err, ST_USAGE, "data.split.by: %s needs a field of type time",
                           c->by == JOB_SPLIT_TIME ? "time" : "window");
+    if (c->by == JOB_SPLIT_LEAVE_ONE_OUT && !c->sequences)
+        return errbuf_set(err, ST_USAGE,
+                          "data.split.by: leave_one_out needs data.records=sequences");
     if (c->by == JOB_SPLIT_FOLD && c->encoder->schema.user == SCHEMA_NONE)
         return errbuf_set(err, ST_USAGE, "data.split.by: fold needs a field of type user");
     st = file_mkdirs(c->dir, err);
@@ -509,12 +564,14 @@ static enum status work(struct convert *c, const struct texts *only, struct errb
     remove_leftovers(c->dir);
     if (reusable(c))
         return ST_OK;
-    intake_init(&c->intake, c->encoder, &c->joins, c->dealt);
+    intake_init(&c->intake, line, &c->joins, c->dealt);
     quarantine_init(&c->quarantine, c->dir, c->job->data.bad_max);
     c->begun_us = clock_now_us();
     st = parse(c, err);
     if (st == ST_OK && c->dealt)
         st = deal_out(c, err);
+    if (st == ST_OK && c->sequences)
+        st = sequence_deal(&c->sequence, c->part, c->stop, err);
     if (st == ST_OK)
         st = check_rows(c, err);
     if (st == ST_OK)
@@ -528,7 +585,8 @@ static enum status run(struct convert *c, const struct texts *only, struct conve
                        struct errbuf *err)
 {
     c->lock = -1;
-    c->dealt = c->by == JOB_SPLIT_TIME || c->by == JOB_SPLIT_WINDOW;
+    c->sequences = c->job->data.records == JOB_SEQUENCES;
+    c->dealt = !c->sequences && (c->by == JOB_SPLIT_TIME || c->by == JOB_SPLIT_WINDOW);
     c->live = c->job->data.format == JOB_QUERY && strstr(c->job->data.query, "{file}") == NULL;
     enum status st = work(c, only, err);
     for (int p = 0; p < PARTS; p++)
@@ -539,6 +597,7 @@ static enum status run(struct convert *c, const struct texts *only, struct conve
     if (c->quarantine.path != NULL)
         quarantine_release(&c->quarantine);
     intake_release(&c->intake);
+    sequence_release(&c->sequence);
     joins_release(&c->joins);
     encoder_free(c->encoder);
     sources_release(&c->sources);

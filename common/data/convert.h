@@ -14,6 +14,7 @@
 #include "common/base/errbuf.h"
 #include "common/base/job.h"
 #include "common/base/progress.h"
+#include "common/data/catalog.h"
 #include "common/data/dataset.h"
 
 struct convert_result {
@@ -21,10 +22,12 @@ struct convert_result {
     uint64_t bad[PARTS];   /* quarantined */
     uint64_t rows[PARTS];  /* in the cache: lines - bad */
     uint64_t positives[PARTS];
-    uint64_t bytes;        /* of the caches */
-    uint64_t joined;       /* ids looked up in side files, when not reused */
-    uint64_t not_joined;   /* of them not found */
-    bool reused;           /* all was there already */
+    uint64_t bytes;                 /* of the caches */
+    uint64_t joined;                /* ids looked up in side files, when not reused */
+    uint64_t not_joined;            /* of them not found */
+    struct catalog_counts sequence; /* data.records=sequences; lines are counted under their list */
+    uint64_t items;                 /* of the catalog */
+    bool reused;                    /* all was there already */
     uint64_t encoder_hash; /* of the fitted state: what a snapshot's model was trained with */
 };
 

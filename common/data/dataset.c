@@ -22,9 +22,9 @@ void schema_counts(const struct job *job, size_t *out_fields, size_t *out_floats
         F += schema_is_id(job->data.fields[i].type);
         D += job->data.fields[i].type == FIELD_FLOAT;
     }
-    bool libsvm = job->data.format == JOB_LIBSVM;
-    *out_fields = libsvm ? 1 : F;
-    *out_floats = libsvm ? 0 : D;
+    bool libsvm = job->data.format == JOB_LIBSVM, sequences = job->data.records == JOB_SEQUENCES;
+    *out_fields = sequences ? SCHEMA_SEQUENCE_FIELDS : libsvm ? 1 : F;
+    *out_floats = sequences || libsvm ? 0 : D;
 }
 
 static enum status open_map(struct dataset *d, enum part part, struct errbuf *err)

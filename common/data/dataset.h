@@ -22,12 +22,14 @@ struct batch {       /* owned arrays, reused: batch_init once, then dataset_batc
     size_t fields, floats_used; /* F, D of the schema */
     uint64_t *keys;             /* (unique) distinct 64-bit keys, in order of first occurrence */
     size_t unique;
-    uint32_t *offsets; /* (n * F + 1) */
-    uint32_t *index;   /* (offsets[n * F]) positions in keys */
-    float *weight;     /* as index; NULL when the data has no weights (only libsvm has) */
-    float *floats;     /* (n, D) normalized; missing = 0 */
-    float *labels;     /* (n) */
-    uint64_t *record;  /* (n) record numbers */
+    uint32_t *offsets;   /* (n * F + 1) */
+    uint32_t *index;     /* (offsets[n * F]) positions in keys */
+    float *weight;       /* as index; NULL when the data has no weights (only libsvm has) */
+    float *floats;       /* (n, D) normalized; missing = 0 */
+    float *labels;       /* (n) */
+    uint64_t *record;    /* (n) record numbers */
+    uint32_t *candidate; /* (candidates) positions in keys: batch_candidates */
+    size_t candidates, candidates_cap;
     size_t index_cap, keys_cap;
     uint32_t
         *seen; /* scratch of the unique-ify hash: the first seen_mask + 1 of seen_cap are used */
@@ -47,7 +49,10 @@ void batch_release(struct batch *b);
 /* Fill b with the records rows[0..n), n <= n_max. After warm-up it does not allocate. */
 MUST_CHECK enum status dataset_batch(struct dataset *d, const uint64_t *rows, size_t n,
                                      struct batch *b, struct errbuf *err);
-/* Where record r came from: path (borrowed) and byte offset of its line in the inflated text. */
+/* Behind dataset_batch: n keys, those of a catalog or some of them, join the batch's unique keys where they are
+ * not yet, and b->candidate says where they all are, in their order. */
+void batch_candidates(struct batch *b, const uint64_t *keys, size_t n);
+/* Where record r came from: a sequence from its last event: path (borrowed) and byte offset of its line in the inflated text. */
 void dataset_source(const struct dataset *d, uint64_t r, const char **out_path,
                     uint64_t *out_offset);
 /* Number of id fields and floats a job's schema gives, without data: for the plan. */

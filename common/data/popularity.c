@@ -188,6 +188,8 @@ enum status popularity_score(const struct job *job, const char *cache_dir, enum 
 {
     struct dataset *train = NULL, *d = NULL;
     struct schema s;
+    if (job->data.records == JOB_SEQUENCES)
+        return errbuf_set(err, ST_NOT_FOUND, "sequences have no labels; items are ranked instead");
     enum status st = schema_init(&s, job, err);
     if (st != ST_OK)
         return st;

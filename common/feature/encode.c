@@ -54,6 +54,15 @@ enum status encoder_new(const struct job *job, struct encoder **out, struct errb
     return st;
 }
 
+enum status encoder_new_events(const struct job *job, struct encoder **out, struct errbuf *err)
+{
+    struct schema s;
+    enum status st = schema_init_events(&s, job, err);
+    if (st == ST_OK)
+        *out = from_schema(&s);
+    return st;
+}
+
 void encoder_free(struct encoder *e)
 {
     if (e == NULL)

@@ -57,6 +57,9 @@ struct encoder_rows {
 
 /* An encoder that needs no fitting (no min_count, standard, minmax) is fitted at once. */
 MUST_CHECK enum status encoder_new(const struct job *job, struct encoder **out, struct errbuf *err);
+/* Of lines, when records are sequences of lines: for raw keys of their items, the same as a record's. */
+MUST_CHECK enum status encoder_new_events(const struct job *job, struct encoder **out,
+                                          struct errbuf *err);
 void encoder_free(struct encoder *e);
 
 /* ASCII blanks off both ends. */

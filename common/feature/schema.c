@@ -123,7 +123,7 @@ static enum status finish(struct schema *s, char *const *vocab, struct errbuf *e
         if (st != ST_OK)
             return st;
     }
-    if (s->label == SCHEMA_NONE)
+    if (s->label == SCHEMA_NONE && !s->sequences)
         return errbuf_set(err, ST_USAGE, "data.fields: no field of type label");
     if (s->ids_used + s->floats_used == 0)
         return errbuf_set(err, ST_USAGE, "data.fields: no field that a model could learn from");
@@ -179,6 +179,28 @@ static void take_fields(struct schema *s, const struct job *job, char **vocab)
                    text_or(j->column, job->data.header ? j->name : number));
         vocab[s->fields_used++] = mem_strdup(text_or(j->vocab, j->name));
     }
+    s->weighted = job->data.format == JOB_LIBFFM;
+}
+
+/* The bags of a sequence: those of the item, whose column is what a server will be asked with. */
+static void take_sequences(struct schema *s, const struct job *job, char **vocab)
+{
+    static const char *const NAMES[SCHEMA_SEQUENCE_FIELDS] = {"history", "target", "earlier"};
+    struct job_field item = {.name = (char *)"item"};
+    for (size_t i = 0; i < job->data.fields_used; i++)
+        if (job->data.fields[i].type == FIELD_ITEM)
+            item = job->data.fields[i];
+    const char *shared = text_or(item.vocab, item.name);
+    item.type = FIELD_IDS;
+    for (size_t f = 0; f < SCHEMA_SEQUENCE_FIELDS; f++) {
+        item.ids_max = f == 0 ? job->data.sequence.max : f == 1;
+        copy_field(&s->field[f], &item, text_or(item.column, item.name));
+        free(s->field[f].name);
+        s->field[f].name = mem_strdup(NAMES[f]);
+        vocab[f] = mem_strdup(shared);
+    }
+    s->sequences = true;
+    s->fields_used = SCHEMA_SEQUENCE_FIELDS;
 }
 
 static void free_texts(char **texts, size_t n)
@@ -188,20 +210,19 @@ static void free_texts(char **texts, size_t n)
     free(texts);
 }
 
-enum status schema_init(struct schema *out, const struct job *job, struct errbuf *err)
+/* take: fills fields and vocabularies. */
+static enum status init(struct schema *out, const struct job *job,
+                        void (*take)(struct schema *s, const struct job *job, char **vocab),
+                        struct errbuf *err)
 {
     struct schema s;
-    size_t n = job->data.fields_used + 2;
+    size_t n = job->data.fields_used + SCHEMA_SEQUENCE_FIELDS;
     memset(&s, 0, sizeof s);
     if (n > SCHEMA_FIELDS_MAX)
         return errbuf_set(err, ST_USAGE, "data.fields: more than %u fields", SCHEMA_FIELDS_MAX);
     s.field = mem_array(n, sizeof *s.field);
     char **vocab = mem_array(n, sizeof *vocab);
-    if (job->data.format == JOB_LIBSVM)
-        take_libsvm(&s, job, vocab);
-    else
-        take_fields(&s, job, vocab);
-    s.weighted |= job->data.format == JOB_LIBFFM;
+    take(&s, job, vocab);
     set_missing(&s, job->data.missing.item, job->data.missing.used);
     s.label_above = job->data.label_above;
     enum status st = finish(&s, vocab, err);
@@ -211,6 +232,51 @@ enum status schema_init(struct schema *out, const struct job *job, struct errbuf
     else
         schema_release(&s);
     return st;
+}
+
+enum status schema_init(struct schema *out, const struct job *job, struct errbuf *err)
+{
+    if (job->data.records != JOB_SEQUENCES)
+        return init(out, job, job->data.format == JOB_LIBSVM ? take_libsvm : take_fields, err);
+    struct schema events;
+    enum status st = schema_init_events(&events, job, err);
+    if (st != ST_OK)
+        return st;
+    schema_release(&events);
+    return init(out, job, take_sequences, err);
+}
+
+/* A user is known by all of the id, however many rows a model would give it. */
+static void take_events(struct schema *s, const struct job *job, char **vocab)
+{
+    take_fields(s, job, vocab);
+    s->weighted = false;
+    s->sequences = true;
+    for (size_t i = 0; i < s->fields_used; i++)
+        if (s->field[i].type == FIELD_USER)
+            s->field[i].hash = s->field[i].min_count = 0;
+}
+
+enum status schema_init_events(struct schema *out, const struct job *job, struct errbuf *err)
+{
+    size_t users = 0, items = 0;
+    for (size_t i = 0; i < job->data.fields_used; i++) {
+        const struct job_field *f = &job->data.fields[i];
+        users += f->type == FIELD_USER;
+        items += f->type == FIELD_ITEM;
+        if (f->type != FIELD_USER && f->type != FIELD_ITEM && f->type != FIELD_TIME &&
+            f->type != FIELD_SKIP)
+            return errbuf_set(err, ST_USAGE,
+                              "data.fields: %s: with data.records=sequences a field is of type "
+                              "user, item, time or skip, not %s",
+                              f->name, schema_type_name(f->type));
+    }
+    if (users != 1 || items != 1)
+        return errbuf_set(err, ST_USAGE,
+                          "data.fields: data.records=sequences needs one field of type user and "
+                          "one of type item (there are %zu and %zu)",
+                          users, items);
+    return init(out, job, take_events, err);
 }
 
 void schema_release(struct schema *s)
@@ -240,7 +306,7 @@ static void put_text(struct buffer *out, const char *text)
 
 void schema_write(const struct schema *s, struct buffer *out)
 {
-    buffer_u8(out, s->libsvm ? 1 : s->weighted ? 2 : 0);
+    buffer_u8(out, s->sequences ? 3 : s->libsvm ? 1 : s->weighted ? 2 : 0);
     buffer_f64(out, s->label_above);
     buffer_u32(out, (uint32_t)s->missing_used);
     for (size_t i = 0; i < s->missing_used; i++)
@@ -301,7 +367,8 @@ enum status schema_read(struct schema *out, struct reader *in, struct errbuf *er
     unsigned kind = reader_u8(in);
     s.libsvm = kind == 1;
     s.weighted = kind == 1 || kind == 2;
-    in->bad |= kind > 2;
+    s.sequences = kind == 3;
+    in->bad |= kind > 3;
     s.label_above = reader_f64(in);
     size_t missing = get_count(in, SCHEMA_FIELDS_MAX);
     char **texts = mem_array(missing + 1, sizeof *texts);
@@ -323,6 +390,20 @@ enum status schema_read(struct schema *out, struct reader *in, struct errbuf *er
     else
         schema_release(&s);
     return st == ST_OK ? ST_OK : ST_BAD_DATA;
+}
+
+/* A record holds items alone; whose they are and in which order is in the log. */
+static void put_sequences(struct buffer *b, const struct job *job)
+{
+    for (size_t i = 0; i < job->data.fields_used; i++) {
+        const struct job_field *f = &job->data.fields[i];
+        if (f->type == FIELD_SKIP)
+            continue;
+        buffer_u8(b, (uint8_t)f->type);
+        put_text(b, text_or(f->column, f->name));
+    }
+    buffer_u64(b, job->data.sequence.max);
+    buffer_u64(b, job->data.sequence.min);
 }
 
 static void put_texts(struct buffer *b, const struct texts *list)
@@ -366,6 +447,8 @@ uint64_t schema_hash(const struct schema *s, const struct job *job)
     put_text(&b, text_or(job->data.query, ""));
     for (size_t i = 0; i < job->data.joins_used; i++)
         put_join(&b, &job->data.join[i]);
+    if (s->sequences)
+        put_sequences(&b, job);
     uint64_t h = hash_bytes(b.data, b.used, 0);
     buffer_release(&b);
     return h;

@@ -33,6 +33,7 @@ struct schema_field {
 struct schema {
     bool libsvm;                /* one bag of numeric ids, each with a weight */
     bool weighted;              /* ids have weights: libsvm, libffm */
+    bool sequences;             /* three bags of items, no label: schema_init */
     bool ragged;                /* some id field is a bag, so a record's keys vary in number */
     struct schema_field *field; /* owned; in the job's order, skipped columns left out */
     size_t fields_used;
@@ -50,8 +51,13 @@ struct schema {
     double label_above;
 };
 
-/* ST_USAGE names the field that does not fit. */
+/* What a record is. With data.records=sequences it has three bags of the item's vocab, whatever the columns of the log:
+ * what one is predicted from, the target, and what was still before. ST_USAGE names the field that does not fit. */
 MUST_CHECK enum status schema_init(struct schema *s, const struct job *job, struct errbuf *err);
+#define SCHEMA_SEQUENCE_FIELDS 3u
+/* What a line is, when records are sequences of lines: one user, one item, perhaps a time. */
+MUST_CHECK enum status schema_init_events(struct schema *s, const struct job *job,
+                                          struct errbuf *err);
 void schema_release(struct schema *s);
 bool schema_is_id(int field_type);
 const char *schema_type_name(int field_type);

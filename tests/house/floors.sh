@@ -114,7 +114,7 @@ BEGIN {
     room_is("common/nn", "common/base common/math")
     # 3
     room_is("common/net", "common/base common/wire")
-    room_is("common/data", "common/base common/feature common/math")
+    room_is("common/data", "common/base common/feature common/math common/metrics")
     # 4
     four = "common/base common/math common/wire"
     room_is("ps/store", four)
