@@ -309,6 +309,11 @@ static enum status believable(const struct inspect *in, struct errbuf *err)
 {
     if (in->rows == 0 && in->note != NULL)
         return ST_OK;
+    if (in->bad > in->rows && in->format >= JOB_LIBFFM)
+        return errbuf_set(err, ST_BAD_DATA,
+                          "%s: begins as %s does, but %llu of %llu records can't be read", in->path,
+                          inspect_format_name(in->format), (unsigned long long)in->bad,
+                          (unsigned long long)(in->bad + in->rows));
     if (in->bad > in->rows)
         return errbuf_set(err, ST_BAD_DATA,
                           "%s: %llu of %llu lines don't have the %zu columns of its first line (a "

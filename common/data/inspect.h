@@ -54,6 +54,7 @@ struct inspect {
 /* ST_BAD_DATA names the path when there is nothing to guess from. */
 MUST_CHECK enum status inspect_file(const char *path, struct inspect *out, struct errbuf *err);
 void inspect_release(struct inspect *i);
+const char *inspect_format_name(int format); /* as data.format has it */
 /* A table for people, and a job skeleton (YAML). */
 void inspect_text(const struct inspect *i, struct buffer *out);
 void inspect_job(const struct inspect *i, struct buffer *out);

@@ -35,7 +35,7 @@ static void put_column(const struct inspect_column *c, uint64_t rows, struct buf
     buffer_printf(out, "\n");
 }
 
-static const char *format_name(int format)
+const char *inspect_format_name(int format)
 {
     static const char *const NAMES[] = {"delimited", "libsvm", "criteo",   "recbole", "libffm",
                                         "slots",     "json",   "tfrecord", "parquet", "query"};
@@ -48,7 +48,7 @@ static void put_text(const struct inspect *in, struct buffer *out)
     if (in->format == JOB_PARQUET) {
         buffer_printf(out, "Parquet");
     } else if (in->format != JOB_DELIMITED) {
-        buffer_printf(out, "%s%s", format_name(in->format),
+        buffer_printf(out, "%s%s", inspect_format_name(in->format),
                       in->slot_last ? ", the slot behind the value" : "");
     } else {
         buffer_printf(out, "delimited by ");
@@ -148,7 +148,7 @@ void inspect_job(const struct inspect *in, struct buffer *out)
     put_quoted(out, in->path);
     buffer_printf(out, "\n  split: {by: ratio, valid: .1, test: .1}  # or data.valid, data.test\n");
     if (in->format != JOB_DELIMITED)
-        buffer_printf(out, "  format: %s\n", format_name(in->format));
+        buffer_printf(out, "  format: %s\n", inspect_format_name(in->format));
     if (in->slot_last)
         buffer_printf(out, "  slot_last: true\n");
     if (in->note != NULL)

@@ -94,8 +94,9 @@ static enum status failed(const struct reader_query *r, const char *why, struct 
 {
     /* DuckDB's own words may have several lines; the first says what it is. */
     why = why != NULL ? why : "no reason given";
+    size_t n = strcspn(why, "\n");
     return errbuf_set(err, ST_BAD_DATA, "%s: the query failed: %.*s", r->path,
-                      (int)(strcspn(why, "\n") % 600), why);
+                      (int)(n < 600 ? n : 600), why);
 }
 
 static enum status connect_db(struct reader_query *r, struct errbuf *err)

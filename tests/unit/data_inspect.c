@@ -144,6 +144,9 @@ static void nothing_to_guess(void **state)
     const char *title = case_text("title.csv", "Sales of May\na,b\n1,2\n3,4\n5,6\n");
     assert_int_equal(inspect_file(title, &other, &err), ST_BAD_DATA);
     assert_non_null(strstr(err.text, "4 of 4 lines don't have the 1 columns"));
+    const char *braces = case_text("braces.txt", "{begin}\n{\"a\": 1}\n{end}\n");
+    assert_int_equal(inspect_file(braces, &other, &err), ST_BAD_DATA);
+    assert_non_null(strstr(err.text, "begins as json does, but 2 of 3 records can't be read"));
 }
 
 /* Names that are no UTF-8 or are doubled are columns by number; nothing of a log moves a terminal's cursor. */
