@@ -109,7 +109,7 @@ SRC_train    := $(call in,ps/train, \
     head_peers head_report head_step head_thread ps_run recipe recv_order recv_pull recv_push shard_cut \
     shard_load shard_log shard_state shard_step shard_thread)
 SRC_worker   := $(call in,worker, \
-    client_order client_pull client_push client_state client_step comm evaluate feeder flight io_thread judge \
+    candidates client_order client_pull client_push client_state client_step comm evaluate feeder flight io_thread judge \
     pipeline plan_mode trainer)
 SRC_launch   := $(call in,launch, \
     args ask batch board cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train exporter \

@@ -4,6 +4,8 @@
  * rng_permute(rng_mix(seed, E), rows, i) where train.shuffle is on, else i: a function of the seed, so any
  * worker, at any time, reads the same. A batch never crosses the end of a lease, for a push names one
  * range of one split. An evaluation is a lease of this rank's share of the valid part, in file order.
+ *
+ * A next-item model's batch also gets the items it is scored over (candidates.h), which are pulled like all other keys.
  */
 #include "worker/feeder.h"
 
@@ -14,6 +16,7 @@
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "common/base/thread.h"
+#include "worker/candidates.h"
 
 enum { WAIT_US = 100000 };
 
@@ -25,6 +28,7 @@ struct feeder {
     size_t batch;
     /* -- feeder thread only -- */
     uint64_t *rows; /* (batch) record numbers */
+    struct candidates candidates;
     /* the task under way */
     struct task task;
     uint64_t at, end;
@@ -69,6 +73,10 @@ static bool fill(struct feeder *f, struct work *w)
         pipeline_fault(f->p, st, "%s", err.text);
         return false;
     }
+    if (lease)
+        candidates_train(&f->candidates, &w->batch, f->task.lease.epoch, f->at);
+    else
+        candidates_all(&f->candidates, &w->batch);
     w->kind = lease ? WORK_TRAIN : WORK_EVAL;
     w->generation = f->task.generation;
     w->computed = false;
@@ -118,7 +126,9 @@ enum status feeder_start(struct pipeline *p, struct dataset *train, struct datas
     f->valid = valid;
     f->batch = (size_t)p->run->job.train.batch;
     f->rows = mem_array(f->batch, sizeof(*f->rows));
-    enum status st = thread_start(&f->thread, "feeder", run, f, err);
+    enum status st = candidates_open(&f->candidates, &p->run->job, p->run->cache, err);
+    if (st == ST_OK)
+        st = thread_start(&f->thread, "feeder", run, f, err);
     if (st != ST_OK) {
         feeder_stop(f);
         return st;
@@ -135,6 +145,7 @@ void feeder_stop(struct feeder *f)
     dataset_close(f->train);
     if (f->valid != NULL)
         dataset_close(f->valid);
+    candidates_close(&f->candidates);
     free(f->rows);
     free(f);
 }

@@ -19,14 +19,15 @@
 #include "common/data/convert.h"
 #include "common/data/dataset.h"
 #include "common/feature/encode.h"
-#include "common/metrics/auc.h"
-#include "common/metrics/logloss.h"
 #include "common/net/run_dir.h"
 #include "common/nn/model.h"
 #include "ps/snapshot/restore.h"
 #include "ps/store/table.h"
+#include "worker/candidates.h"
+#include "worker/evaluate.h"
 
 #define JUDGE_BATCH 4096u
+#define RANK_BATCH  256u /* sequences: a record is up to data.sequence.max rows in every layer */
 
 struct judge_call {
     const char *snapshot, *job, *predictions;
@@ -48,8 +49,9 @@ struct judge {
     char scratch[64];    /* folder of converted files, or "" */
     struct dataset *data;
     const char *what; /* how the data is called in the result */
-    struct auc auc;
-    struct logloss loss;
+    size_t batch;     /* records scored at a time */
+    struct candidates candidates;
+    struct evaluate evaluate;
     FILE *predictions;
 };
 
@@ -114,7 +116,8 @@ static enum status build_model(struct judge *j, struct errbuf *err)
     struct plan plan;
     memset(&plan, 0, sizeof(plan));
     schema_counts(j->job, &fields, &floats);
-    enum status st = model_new(j->job, fields, floats, JUDGE_BATCH, &j->model, &plan, err);
+    j->batch = job_ranks(j->job) ? RANK_BATCH : JUDGE_BATCH;
+    enum status st = model_new(j->job, fields, floats, j->batch, &j->model, &plan, err);
     if (st != ST_OK) {
         return st;
     }
@@ -239,6 +242,13 @@ static enum status open_data(struct judge *j, struct errbuf *err)
         return dataset_open(j->job, j->run.cache, PART_VALID, &j->data, err);
     }
     int part = c->data_used == 1 ? part_of(c->data[0]) : -1;
+    if (job_ranks(j->job) && (part < 0 || part == PART_TRAIN)) {
+        return errbuf_set(
+            err, ST_USAGE,
+            "--data %s: a next-item model is judged on valid or test of its job, whose "
+            "records have a history and a target",
+            c->data[0]);
+    }
     if (part < 0) {
         return open_files(j, err);
     }
@@ -267,8 +277,8 @@ struct scorer {
     float *rows[PLAN_TABLES_MAX]; /* (unique, dim), owned */
     uint32_t *slots;              /* (unique) */
     size_t cap;
-    uint64_t *numbers; /* (JUDGE_BATCH) */
-    float *logits;     /* (JUDGE_BATCH) */
+    uint64_t *numbers; /* (batch) */
+    float *scores;     /* (batch) logits, or ranks */
 };
 
 static void gather(const struct judge *j, struct scorer *s)
@@ -308,15 +318,19 @@ static enum status score_batch(struct judge *j, struct scorer *s, struct errbuf 
                              .weight = b->weight,
                              .floats = b->floats,
                              .labels = b->labels,
-                             .record = b->record};
+                             .record = b->record,
+                             .candidate = b->candidate,
+                             .candidates = b->candidates};
     gather(j, s);
     memcpy(params.rows, s->rows, sizeof(s->rows));
-    model_score(j->model, &in, &params, s->logits);
-    auc_add(&j->auc, s->logits, b->labels, b->n);
-    logloss_add(&j->loss, s->logits, b->labels, b->n);
+    evaluate_batch(&j->evaluate, j->model, &in, &params, s->scores);
     for (size_t i = 0; j->predictions != NULL && i < b->n; i++) {
-        if (fprintf(j->predictions, "%" PRIu64 "\t%g\t%.9g\n", b->record[i], (double)b->labels[i],
-                    1.0 / (1.0 + exp(-(double)s->logits[i]))) < 0) {
+        const double score = (double)s->scores[i];
+        int n = j->evaluate.ranks
+                    ? fprintf(j->predictions, "%" PRIu64 "\t%.1f\n", b->record[i], score)
+                    : fprintf(j->predictions, "%" PRIu64 "\t%g\t%.9g\n", b->record[i],
+                              (double)b->labels[i], 1.0 / (1.0 + exp(-score)));
+        if (n < 0) {
             return errbuf_errno(err, ST_IO, "%s", j->call->predictions);
         }
     }
@@ -329,16 +343,17 @@ static enum status score_all(struct judge *j, struct errbuf *err)
     uint64_t rows = dataset_rows(j->data);
     enum status st = ST_OK;
     memset(&s, 0, sizeof(s));
-    batch_init(&s.batch, j->data, JUDGE_BATCH);
-    s.numbers = mem_array(JUDGE_BATCH, sizeof(*s.numbers));
-    s.logits = mem_array(JUDGE_BATCH, sizeof(*s.logits));
-    for (uint64_t at = 0; st == ST_OK && at < rows; at += JUDGE_BATCH) {
-        size_t n = rows - at < JUDGE_BATCH ? (size_t)(rows - at) : JUDGE_BATCH;
+    batch_init(&s.batch, j->data, j->batch);
+    s.numbers = mem_array(j->batch, sizeof(*s.numbers));
+    s.scores = mem_array(j->batch, sizeof(*s.scores));
+    for (uint64_t at = 0; st == ST_OK && at < rows; at += j->batch) {
+        size_t n = rows - at < j->batch ? (size_t)(rows - at) : j->batch;
         for (size_t i = 0; i < n; i++) {
             s.numbers[i] = at + i;
         }
         st = dataset_batch(j->data, s.numbers, n, &s.batch, err);
         if (st == ST_OK) {
+            candidates_all(&j->candidates, &s.batch);
             st = score_batch(j, &s, err);
         }
     }
@@ -347,7 +362,7 @@ static enum status score_all(struct judge *j, struct errbuf *err)
     }
     free(s.slots);
     free(s.numbers);
-    free(s.logits);
+    free(s.scores);
     batch_release(&s.batch);
     return st;
 }
@@ -378,29 +393,59 @@ static enum status score_to_file(struct judge *j, struct errbuf *err)
     return st;
 }
 
+static void print_text(const struct judge *j, const struct evaluate_result *r)
+{
+    const struct ranking *k = &r->ranking;
+    printf("cut %" PRIu64 " on %s: %" PRIu64 " records\n", j->manifest.k, j->what, r->count);
+    if (j->evaluate.ranks) {
+        printf("  HR@5, 10, 20    %.5f  %.5f  %.5f\n", k->hr[RANKING_5], k->hr[RANKING_10],
+               k->hr[RANKING_20]);
+        printf("  NDCG@5, 10, 20  %.5f  %.5f  %.5f\n", k->ndcg[RANKING_5], k->ndcg[RANKING_10],
+               k->ndcg[RANKING_20]);
+        printf("  MRR             %.5f\n", k->mrr);
+        printf("  loss            %.5f  (of the target among all items)\n", r->logloss);
+        printf("  accuracy        %.5f\n", r->accuracy);
+        return;
+    }
+    printf("  AUC          %.5f  (+- %.1e)\n", r->auc, r->auc_bound);
+    printf("  logloss      %.5f\n", r->logloss);
+    printf("  accuracy     %.5f\n", r->accuracy);
+    printf("  calibration  %.4f  (sum of probabilities / positives)\n", r->calibration);
+}
+
+static void put_ranking(const struct ranking *k, struct json *o)
+{
+    json_set_f64(o, "hr5", k->hr[RANKING_5]);
+    json_set_f64(o, "hr10", k->hr[RANKING_10]);
+    json_set_f64(o, "hr20", k->hr[RANKING_20]);
+    json_set_f64(o, "ndcg5", k->ndcg[RANKING_5]);
+    json_set_f64(o, "ndcg10", k->ndcg[RANKING_10]);
+    json_set_f64(o, "ndcg20", k->ndcg[RANKING_20]);
+    json_set_f64(o, "mrr", k->mrr);
+}
+
 static void print_result(const struct judge *j)
 {
-    struct auc_result a = auc_value(&j->auc);
-    double calibration =
-        j->loss.positives > 0 ? j->loss.predicted / (double)j->loss.positives : NAN;
+    const struct evaluate_result r = evaluate_value(&j->evaluate);
     if (!j->call->json) {
-        printf("cut %" PRIu64 " on %s: %" PRIu64 " records\n", j->manifest.k, j->what,
-               j->loss.count);
-        printf("  AUC          %.5f  (+- %.1e)\n", a.auc, a.bound);
-        printf("  logloss      %.5f\n", logloss_mean(&j->loss));
-        printf("  accuracy     %.5f\n", logloss_accuracy(&j->loss));
-        printf("  calibration  %.4f  (sum of probabilities / positives)\n", calibration);
+        print_text(j, &r);
         return;
     }
     struct json *o = json_object();
     json_set_u64(o, "cut", j->manifest.k);
     json_set_str(o, "data", j->what);
-    json_set_u64(o, "records", j->loss.count);
-    json_set_f64(o, "auc", a.auc);
-    json_set_f64(o, "auc_bound", a.bound);
-    json_set_f64(o, "logloss", logloss_mean(&j->loss));
-    json_set_f64(o, "accuracy", logloss_accuracy(&j->loss));
-    json_set_f64(o, "calibration", calibration);
+    json_set_u64(o, "records", r.count);
+    if (j->evaluate.ranks) {
+        put_ranking(&r.ranking, o);
+        json_set_f64(o, "loss", r.logloss);
+        json_set_f64(o, "accuracy", r.accuracy);
+    } else {
+        json_set_f64(o, "auc", r.auc);
+        json_set_f64(o, "auc_bound", r.auc_bound);
+        json_set_f64(o, "logloss", r.logloss);
+        json_set_f64(o, "accuracy", r.accuracy);
+        json_set_f64(o, "calibration", r.calibration);
+    }
     char *text = json_text(o, 2);
     puts(text);
     free(text);
@@ -432,13 +477,17 @@ static enum status judge(struct judge *j, struct errbuf *err)
         st = load_model(j, err);
     }
     if (st == ST_OK) {
-        auc_init(&j->auc);
+        st = candidates_open(&j->candidates, j->job, j->run.cache, err);
+    }
+    if (st == ST_OK) {
+        evaluate_init(&j->evaluate, model_ranks(j->model));
         st = score_to_file(j, err);
         if (st == ST_OK) {
             print_result(j);
         }
-        auc_release(&j->auc);
+        evaluate_release(&j->evaluate);
     }
+    candidates_close(&j->candidates);
     dataset_close(j->data);
     remove_scratch(j);
     model_free(j->model);

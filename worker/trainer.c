@@ -58,7 +58,9 @@ static void set_input(const struct work *w, struct model_input *in)
                                .floats = b->floats_used > 0 ? b->floats : NULL,
                                .labels = b->labels,
                                .record = b->record,
-                               .epoch = w->flight.epoch};
+                               .epoch = w->flight.epoch,
+                               .candidate = b->candidate,
+                               .candidates = b->candidates};
 }
 
 static void set_params(const struct flight *f, struct model_params *p)
