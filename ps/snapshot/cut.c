@@ -66,7 +66,10 @@ struct cut {
     uint8_t *scratch; /* owned: one record */
     struct cut_hash hash;
     uint8_t *oldest; /* owned: a bit for each entry of the taken log: its row's old value */
-    size_t at_entry; /* entries before this one are out of the hash */
+    uint64_t
+        *touched[PLAN_TABLES_MAX];    /* audit; owned: a bit a slot: the row is in the taken log */
+    uint64_t before[PLAN_TABLES_MAX]; /* audit: the hash as of the last complete cut, anew */
+    size_t at_entry;                  /* entries before this one are out of the hash */
     uint64_t total;
 };
 
@@ -116,15 +119,31 @@ static void count_old(struct cut *c, uint32_t table, uint64_t key, const void *o
     c->hash.bucket[table][hash_bucket(key)] -= hash_of(c, table, key, old);
 }
 
+/* What the last complete cut had of a row, into the audit. */
+static void audit_old(struct cut *c, uint32_t table, uint64_t key, const void *old)
+{
+    if (old == NULL || c->conf.hash->rows[table] == 0)
+        return;
+    c->before[table] += hash_of(c, table, key, rendered(c, table, old, c->conf.rendered));
+}
+
+static bool is_touched(const struct cut *c, uint32_t table, uint32_t slot)
+{
+    return c->touched[table][slot / 64] >> (slot % 64) & 1;
+}
+
 /* Up to n entries more of the taken log. */
 static void count_entries(struct cut *c, size_t n)
 {
-    size_t all = c->conf.full ? 0 : undo_entries(c->conf.taken);
+    size_t all = c->oldest == NULL ? 0 : undo_entries(c->conf.taken);
     for (; n > 0 && c->at_entry < all; n--, c->at_entry++) {
         if ((c->oldest[c->at_entry / 8] >> (c->at_entry % 8) & 1) == 0)
             continue;
         const struct undo_entry *e = undo_at(c->conf.taken, c->at_entry);
-        count_old(c, e->table, e->key, e->image);
+        if (c->conf.full)
+            audit_old(c, e->table, e->key, e->image);
+        else
+            count_old(c, e->table, e->key, e->image);
     }
 }
 
@@ -134,8 +153,10 @@ static void count_row(struct cut *c, uint32_t table, const struct cut_row *row, 
     c->hash.bucket[table][hash_bucket(row->key)] += hash_of(c, table, row->key, written);
     if (c->conf.full)
         c->hash.rows[table]++;
-    else if (row->old ==
-             CUT_UNTOUCHED) /* a dense block; may use the scratch: `written` is done with */
+    /* From here on the scratch may be used: `written` is done with. */
+    if (c->conf.full && c->conf.audit && !is_touched(c, table, row->slot))
+        audit_old(c, table, row->key, value);
+    else if (!c->conf.full && row->old == CUT_UNTOUCHED) /* a dense block */
         count_old(c, table, row->key, value);
 }
 
@@ -435,6 +456,23 @@ static void mark_oldest(struct cut *c)
     }
 }
 
+/* A row's first entry is its oldest, and a slot stays its row's while a cut is written. */
+static void mark_touched(struct cut *c)
+{
+    size_t entries = undo_entries(c->conf.taken);
+    c->oldest = mem_zalloc(entries / 8 + 1);
+    for (uint32_t t = 0; t < c->conf.plan->tables_used; t++)
+        c->touched[t] =
+            mem_zalloc((table_slots(c->conf.store->table[t]) / 64 + 1) * sizeof(uint64_t));
+    for (size_t i = 0; i < entries; i++) {
+        const struct undo_entry *e = undo_at(c->conf.taken, i);
+        if (is_touched(c, e->table, e->slot))
+            continue;
+        c->touched[e->table][e->slot / 64] |= UINT64_C(1) << (e->slot % 64);
+        c->oldest[i / 8] |= (uint8_t)(1u << (i % 8));
+    }
+}
+
 enum status cut_begin(const struct cut_conf *conf, struct cut **out, struct errbuf *err)
 {
     size_t tables = conf->plan->tables_used, record = 0;
@@ -460,6 +498,8 @@ enum status cut_begin(const struct cut_conf *conf, struct cut **out, struct errb
     make_keeps(c);
     if (!conf->full)
         mark_oldest(c);
+    else if (conf->audit)
+        mark_touched(c);
     *out = c;
     return ST_OK;
 }
@@ -482,12 +522,25 @@ const struct cut_hash *cut_new_hash(const struct cut *c)
     return &c->hash;
 }
 
+bool cut_sound(const struct cut *c, uint32_t *out_table)
+{
+    for (uint32_t t = 0; c->conf.full && c->conf.audit && t < c->conf.plan->tables_used; t++) {
+        if (c->conf.hash->rows[t] > 0 && c->before[t] != cut_hash_sum(c->conf.hash, t)) {
+            *out_table = t;
+            return false;
+        }
+    }
+    return true;
+}
+
 void cut_free(struct cut *c)
 {
     if (c == NULL)
         return;
-    for (uint32_t t = 0; t < PLAN_TABLES_MAX; t++)
+    for (uint32_t t = 0; t < PLAN_TABLES_MAX; t++) {
         free(c->keep[t].bytes);
+        free(c->touched[t]);
+    }
     cut_list_release(c->list, PLAN_TABLES_MAX);
     cut_hash_release(&c->hash);
     buffer_release(&c->carry);

@@ -14,7 +14,8 @@
  *
  * Hash: h(table, key, record) = xxh3(weights and state; seed = xxh3(key, last_step, freq, flags; seed =
  * xxh3(table's name; seed 0))); H(table) = sum mod 2^64, kept per bucket (struct cut_hash), changed by
- * written rows only: + h(as written) - h(render(old image, rendered)). A full cut recomputes it.
+ * written rows only: + h(as written) - h(render(old image, rendered)). A full cut recomputes it, and an
+ * audited one recomputes the old value as well and holds it against the one carried along.
  */
 #ifndef PENSTOCK_PS_SNAPSHOT_CUT_H
 #define PENSTOCK_PS_SNAPSHOT_CUT_H
@@ -58,6 +59,7 @@ struct cut_conf {
     uint64_t step;     /* pushes applied at the take */
     uint64_t rendered; /* step of the last full cut in the chain (0 = none); full: not used */
     bool full;         /* all rows, rendered to step */
+    bool audit;        /* full: hash anew what the last complete cut had, too (cut_sound) */
 };
 
 struct cut; /* opaque */
@@ -73,6 +75,9 @@ uint64_t
 cut_rows(const struct cut *c); /* records written, dense blocks counted: manifest_file.rows */
 /* The hash as of this cut; valid when done; take it over when the cut is complete. */
 const struct cut_hash *cut_new_hash(const struct cut *c);
+/* When done, of an audited full cut: what stands here less what the taken log says has changed has the
+ * hash that was carried from cut to cut (I13). False: rows changed behind the log's back; *out_table. */
+bool cut_sound(const struct cut *c, uint32_t *out_table);
 void cut_free(struct cut *c);
 
 #endif

@@ -195,6 +195,11 @@ size_t table_record_bytes(const struct table *t)
     return t->record_bytes;
 }
 
+uint32_t table_slots(const struct table *t)
+{
+    return (uint32_t)slab_taken(&t->rows);
+}
+
 uint64_t table_rows(const struct table *t)
 {
     return t->index.rows_used;

@@ -71,6 +71,7 @@ uint32_t table_dim(const struct table *t);
 uint32_t table_state_floats(const struct table *t);
 size_t table_record_bytes(const struct table *t); /* 16 + 4 * (dim + state_floats) */
 uint64_t table_rows(const struct table *t);
+uint32_t table_slots(const struct table *t); /* all slots that were ever given are below it */
 uint64_t table_bytes(const struct table *t);
 
 /* Walk all rows: *cursor from 0; up to n (key, slot) pairs; 0 at the end. No add or remove between. */

@@ -60,7 +60,8 @@ static enum status begin_cut(struct shard *s, struct errbuf *err)
                             .shards = s->shards,
                             .step = s->at_take.step,
                             .rendered = s->rendered,
-                            .full = s->cut_full};
+                            .full = s->cut_full,
+                            .audit = s->cut_full && !s->by_files};
     return cut_begin(&conf, &s->cut, err);
 }
 
@@ -108,6 +109,15 @@ void shard_slice(struct shard *s, size_t max)
         a->k = s->taken;
         a->bytes = s->bytes.data;
         a->n = s->bytes.used;
+    }
+    uint32_t table;
+    if (done && !cut_sound(s->cut, &table)) {
+        shard_fault(s,
+                    "the rows of table %s do not have the hash of cut %llu any more: they changed "
+                    "without a push (bad memory?)",
+                    s->conf.plan->tables[table].name, (unsigned long long)s->complete);
+        fail(s, "its rows are not those that were pushed");
+        return;
     }
     if (done) {
         struct shard_action *a = shard_act(s, SHARD_FILE_END);

@@ -246,7 +246,8 @@ struct cut_conf world_cut_conf(struct world *w, uint32_t shard, uint64_t k, bool
                              .shards = w->shards,
                              .step = s->taken_step,
                              .rendered = w->rendered,
-                             .full = full};
+                             .full = full,
+                             .audit = full};
 }
 
 static void write_file(struct world *w, struct cut *c, uint32_t shard, uint64_t k, bool full,
@@ -321,8 +322,11 @@ void world_write(struct world *w, uint64_t k, bool full, void (*between)(struct 
         assert(st == ST_OK);
         hash[i] = cut_new_hash(c[i]);
     }
-    for (uint32_t i = 0; i < w->shards; i++)
+    for (uint32_t i = 0; i < w->shards; i++) {
+        uint32_t table = 0;
         write_file(w, c[i], i, k, full, &file[i], between);
+        assert(cut_sound(c[i], &table));
+    }
     if (full)
         w->rendered = w->shard[0].taken_step;
     commit(w, k, full, file, hash);
