@@ -76,16 +76,18 @@ enum job_optimizer {
 enum job_l2_mode { JOB_L2_EXACT, JOB_L2_TOUCHED };
 enum job_dense { JOB_DENSE_PS }; /* train.dense */
 enum field_type {
-    FIELD_ID,    /* one 64-bit key */
-    FIELD_IDS,   /* a bag of keys, cells separated by `sep` */
-    FIELD_FLOAT, /* one number */
-    FIELD_TIME,  /* seconds since 1970 or a date; never a feature */
-    FIELD_LABEL, /* 0 or 1 (or above label_above) */
-    FIELD_USER,  /* id; also names the user */
-    FIELD_ITEM,  /* id; also names the item: the popularity baseline counts it */
-    FIELD_SKIP   /* a column that is not used */
+    FIELD_ID,     /* one 64-bit key */
+    FIELD_IDS,    /* a bag of keys, cells separated by `sep` */
+    FIELD_FLOAT,  /* one number */
+    FIELD_TIME,   /* seconds since 1970 or a date; never a feature */
+    FIELD_LABEL,  /* 0 or 1 (or above label_above) */
+    FIELD_USER,   /* id; also names the user */
+    FIELD_ITEM,   /* id; also names the item: the popularity baseline counts it */
+    FIELD_SKIP,   /* a column that is not used */
+    FIELD_HISTORY /* a bag of the same user's earlier ids of another field */
 };
 enum field_norm { NORM_NONE, NORM_LOG, NORM_STANDARD, NORM_MINMAX };
+enum field_when { WHEN_ALL, WHEN_POSITIVE };
 
 /* One entry of data.join: a side file with a line an id, whose columns stand beside those of the log. */
 struct job_join {
@@ -109,6 +111,9 @@ struct job_field {
     char *vocab;        /* fields with the same vocab share rows; default: the name */
     uint64_t ids_max;   /* ids: longer bags are cut to the first so many; default 1000 */
 };
+    char *of;           /* history: name of the field whose earlier values it holds */
+    uint64_t max;       /* history: most of them */
+    int when;           /* history: enum field_when, which records count */
 
 struct job_optim {
     int kind; /* enum job_optimizer */

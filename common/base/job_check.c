@@ -15,7 +15,7 @@ enum { HIDDEN_MAX = 16 };
 static bool is_ids(const struct job_field *f)
 {
     return f->type == FIELD_ID || f->type == FIELD_IDS || f->type == FIELD_USER ||
-           f->type == FIELD_ITEM;
+           f->type == FIELD_ITEM || f->type == FIELD_HISTORY;
 }
 
 static size_t count_type(const struct job *job, enum field_type type)
@@ -49,6 +49,32 @@ static enum status check_event_fields(const struct job *job, struct errbuf *err)
     return check_names(job, err);
 }
 
+/* A history knows whose it is, what it is of and what was before. */
+static enum status check_histories(const struct job *job, struct errbuf *err)
+{
+    for (size_t i = 0; i < job->data.fields_used; i++) {
+        const struct job_field *f = &job->data.fields[i];
+        bool found = false;
+        if (f->type != FIELD_HISTORY)
+            continue;
+        if (count_type(job, FIELD_USER) != 1 || count_type(job, FIELD_TIME) != 1)
+            return errbuf_set(err, ST_USAGE,
+                              "data.fields[%zu]: %s is a history, which needs a field of type user "
+                              "and one of type time",
+                              i, f->name);
+        for (size_t j = 0; j < job->data.fields_used; j++) {
+            const int type = job->data.fields[j].type;
+            found |= strcmp(job->data.fields[j].name, f->of) == 0 &&
+                     (type == FIELD_ID || type == FIELD_ITEM);
+        }
+        if (!found)
+            return errbuf_set(err, ST_USAGE,
+                              "data.fields[%zu].of: \"%s\" is no field of type id or item", i,
+                              f->of);
+    }
+    return ST_OK;
+}
+
 static enum status check_fields(const struct job *job, struct errbuf *err)
 {
     if (job->data.records == JOB_SEQUENCES)
@@ -70,6 +96,9 @@ static enum status check_fields(const struct job *job, struct errbuf *err)
                           "data.fields: none to learn from (id, ids, user, item or float)");
     bool wants_ids = job->model.family == JOB_LR || job->model.family == JOB_FM ||
                      job->model.family == JOB_DEEPFM || job->model.family == JOB_DLRM;
+    enum status st = check_histories(job, err);
+    if (st != ST_OK)
+        return st;
     if (ids == 0 && wants_ids)
         return errbuf_set(err, ST_USAGE,
                           "data.fields: model.family=%s needs one of type id, ids, user or item",

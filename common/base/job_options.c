@@ -33,6 +33,7 @@
 #define RECURRENT   "model.family=lstm|gru"
 #define HAS_DROPOUT DEEP "|sasrec|lstm|gru|cnn"
 #define FEATURE_IDS "type=id|ids|user|item"
+#define HAS_COLUMN  "type=id|ids|float|time|label|user|item|skip"
 
 #define KINDS      "sgd|adagrad|rowwise_adagrad|adam|momentum|nesterov|adamw|amsgrad|rowwise_adam|ftrl"
 #define ADAMS      "adam|adamw|amsgrad|rowwise_adam"
@@ -103,9 +104,8 @@ static const struct option rows[] = {
      "data.records=sequences", 0, "most items that one is predicted from, the newest"},
     {"data.sequence.min", OPT_U64, AT(data.sequence.min), 2, 1e6, "3", NULL,
      "data.records=sequences", 0, "users with fewer events are left out"},
-    {"data.sequence.memory", OPT_BYTES, AT(data.sequence.memory), 1, 0x1p50, "4G", NULL,
-     "data.records=sequences", F,
-     "most memory to bring a log into the order of users, 40 bytes an event"},
+    {"data.sequence.memory", OPT_BYTES, AT(data.sequence.memory), 1, 0x1p50, "4G", NULL, NULL, F,
+     "most memory to order a log by users (sequences, fields of type history), 40 bytes a line"},
 
     /* -- model -- */
     {"model.family", OPT_CHOICE, AT(model.family), 0, 0, NULL,
@@ -329,9 +329,10 @@ const struct option_table job_table_options = {table_rows, COUNT(table_rows)};
 
 static const struct option field_rows[] = {
     {"name", OPT_TEXT, OF(name), 0, 0, NULL, NULL, NULL, 0, "what the field is called"},
-    {"type", OPT_CHOICE, OF(type), 0, 0, NULL, "id|ids|float|time|label|user|item|skip", NULL, 0,
-     "id: one key; ids: a bag of keys; user, item: an id that also names the user, the item"},
-    {"column", OPT_TEXT, OF(column), 0, 0, "", NULL, NULL, 0,
+    {"type", OPT_CHOICE, OF(type), 0, 0, NULL, "id|ids|float|time|label|user|item|skip|history",
+     NULL, 0,
+     "ids: a bag of ids; user, item: an id that also names them; history: earlier ids of the user"},
+    {"column", OPT_TEXT, OF(column), 0, 0, "", NULL, HAS_COLUMN, 0,
      "header name, or number from 0; empty: the field's name, without a header its position"},
     {"sep", OPT_TEXT, OF(sep), 0, 0, "|", NULL, "type=ids", 0,
      "what separates keys inside the cell"},
@@ -349,6 +350,11 @@ static const struct option field_rows[] = {
 
 const struct option_table job_field_options = {field_rows, COUNT(field_rows)};
 
+    {"of", OPT_TEXT, OF(of), 0, 0, "", NULL, "type=history", 0,
+     "the field of one id whose earlier values, of the same user, this field holds, oldest first"},
+    {"max", OPT_U64, OF(max), 1, 1e4, "50", NULL, "type=history", 0, "most of them, the newest"},
+    {"when", OPT_CHOICE, OF(when), 0, 0, "all", "all|positive", "type=history", 0,
+     "of all earlier records, or of those whose label is positive"},
 static const struct option join_rows[] = {
     {"file", OPT_PATH, OJ(file), 0, 0, NULL, NULL, NULL, 0,
      "side file with one line an id: plain, gzip or zstd"},

@@ -234,6 +234,19 @@ enum status cache_writer_read(struct cache_writer *w, size_t b, struct cache_blo
     return st;
 }
 
+size_t cache_writer_block_of(const struct cache_writer *w, uint64_t row)
+{
+    size_t low = 0, high = w->blocks;
+    while (high - low > 1) {
+        size_t mid = low + (high - low) / 2;
+        if (w->entry[mid].first_row <= row)
+            low = mid;
+        else
+            high = mid;
+    }
+    return low;
+}
+
 enum status cache_writer_fit(struct cache_writer *w, struct fit *fit, struct errbuf *err)
 {
     for (size_t i = 0; i < w->blocks; i++) {

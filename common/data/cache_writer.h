@@ -92,6 +92,8 @@ MUST_CHECK enum status cache_writer_end_rows(struct cache_writer *w, struct errb
 /* Block b from the file, into w->bytes; the view lives until the next call. After end_rows. */
 MUST_CHECK enum status cache_writer_read(struct cache_writer *w, size_t b, struct cache_block *out,
                                          struct errbuf *err);
+/* The block that holds a row; row < rows_all. */
+size_t cache_writer_block_of(const struct cache_writer *w, uint64_t row);
 MUST_CHECK enum status cache_writer_fit(struct cache_writer *w, struct fit *fit,
                                         struct errbuf *err);
 /* Encode blocks that were written raw. The encoder is fitted now. */

@@ -1,7 +1,7 @@
 /* convert.c - see convert.h. The order of work:
  *
  *   1 look   files named by the job; are the caches of exactly these files and this schema there already?
- *   2 parse  side files, then text -> rows in temporary files, one a part (by time: one for all, then dealt out)
+ *   2 parse  side files, then text -> rows in temporary files, one a part; those whose place is known last wait in `all`
  *   3 fit    the encoder over the train rows, where it has something to learn
  *   4 seal   encode the rows in place, checksums
  *   5 show   fsync, encoder.bin, then the caches get their names
@@ -48,7 +48,6 @@ struct convert {
     struct progress *progress;
     const volatile int *stop;
     int by;     /* enum job_split */
-    bool dealt; /* a record's part is known only once all are parsed: by time, by window */
     bool live;  /* a query without files: nobody can tell whether its rows changed */
     bool fixed; /* the encoder was given: nothing is fitted */
     int lock;
@@ -59,12 +58,10 @@ struct convert {
     struct intake intake;
     struct quarantine quarantine;
     struct cache_writer part[PARTS];
-    struct cache_writer
-        all; /* dealt: rows before they get their parts; sequences: one row at a time */
+    struct cache_writer all;  /* rows that wait for their place; sequences: one event at a time */
     struct sequence sequence; /* of data.records=sequences */
     bool sequences;
-    int64_t *times; /* dealt: one a row; owned */
-    size_t times_used, times_cap;
+    struct deal deal; /* of rows that wait */
     uint64_t lines_all;
     uint64_t bytes_all, bytes_before; /* of the source files; of those behind us: for progress */
     uint64_t begun_us;
@@ -277,24 +274,21 @@ static struct cache_writer *writer_for(struct convert *c, const struct source *s
                                        const struct records *records, const struct record *r,
                                        enum part *out_part)
 {
+    const struct job *job = c->job;
     size_t user_n = 0;
     *out_part = (enum part)source->list;
     if (c->sequences)
         return &c->all;
-    if (*out_part != PART_TRAIN || c->by == JOB_SPLIT_FILES)
-        return &c->part[*out_part];
-    if (c->dealt)
-        return &c->all;
-    if (c->by == JOB_SPLIT_FOLD) {
+    if (*out_part == PART_TRAIN && c->by == JOB_SPLIT_FOLD) {
         const char *user = records_user(records, &user_n);
         *out_part = split_by_fold(user != NULL ? user : r->raw, user != NULL ? user_n : r->raw_n,
-                                  c->job->data.split.folds, c->job->data.split.fold,
-                                  c->job->data.split.seed, c->job->data.split.valid);
-    } else {
-        *out_part = split_by_hash(r->raw, r->raw_n, c->job->data.split.seed,
-                                  c->job->data.split.valid, c->job->data.split.test);
+                                  job->data.split.folds, job->data.split.fold, job->data.split.seed,
+                                  job->data.split.valid);
+    } else if (*out_part == PART_TRAIN && c->by == JOB_SPLIT_RATIO) {
+        *out_part = split_by_hash(r->raw, r->raw_n, job->data.split.seed, job->data.split.valid,
+                                  job->data.split.test);
     }
-    return &c->part[*out_part];
+    return deal_waits(&c->deal, *out_part) ? &c->all : &c->part[*out_part];
 }
 
 static enum status file_record(struct convert *c, size_t source, const struct taken *t,
@@ -312,12 +306,10 @@ static enum status file_record(struct convert *c, size_t source, const struct ta
     } else if (c->sequences) {
         st = sequence_add(&c->sequence, w, c->intake.time, (uint32_t)source, t->offset, err);
     } else {
-        if (w == &c->all) {
-            mem_grow(&c->times, &c->times_cap, c->times_used + 1, sizeof *c->times);
-            c->times[c->times_used++] = c->intake.time;
-        }
-        st = cache_writer_row_end(w, c->intake.label, (uint32_t)source, t->offset, c->intake.time,
-                                  err);
+        st = w == &c->all ? deal_add(&c->deal, part, &c->intake, err) : ST_OK;
+        if (st == ST_OK)
+            st = cache_writer_row_end(w, c->intake.label, (uint32_t)source, t->offset,
+                                      c->intake.time, err);
     }
     if (st == ST_OK && c->lines_all % POLL_LINES == 0) {
         show_progress(c, t->in_bytes);
@@ -362,7 +354,7 @@ static enum status open_writers(struct convert *c, struct errbuf *err)
         st = cache_writer_open(&c->part[p], path, &shape, c->encoder, err);
         free(path);
     }
-    if (st == ST_OK && (c->dealt || c->sequences)) {
+    if (st == ST_OK && (deal_waits_any(&c->deal) || c->sequences)) {
         char *path = file_join(c->dir, "all");
         st = cache_writer_open(&c->all, path, &all, line, err);
         c->all.raw = true;
@@ -403,16 +395,11 @@ static enum status parse(struct convert *c, struct errbuf *err)
 }
 
 /* The rows of `all` go to their parts. */
-static enum status deal_out(struct convert *c, struct errbuf *err)
+static enum status deal_parts(struct convert *c, struct errbuf *err)
 {
     enum status st = cache_writer_end_rows(&c->all, err);
-    if (st == ST_OK && c->by == JOB_SPLIT_WINDOW) {
-        st = deal_in_order(&c->all, c->times, &c->part[PART_TRAIN], c->stop, err);
-    } else if (st == ST_OK) {
-        struct split_times at = split_by_time(c->times, c->times_used, c->job->data.split.valid,
-                                              c->job->data.split.test);
-        st = deal_by_time(&c->all, &at, c->part, c->stop, err);
-    }
+    if (st == ST_OK)
+        st = deal_out(&c->deal, &c->all, c->part, c->stop, err);
     for (int p = 0; st == ST_OK && p < PARTS; p++) {
         st = cache_writer_end_rows(&c->part[p], err);
         c->result.lines[p] = c->part[p].rows_all + c->result.bad[p];
@@ -541,14 +528,16 @@ static enum status work(struct convert *c, const struct texts *only, struct errb
     enum status st = find_sources(c, only, err);
     if (st == ST_OK && !c->fixed)
         st = encoder_new(c->job, &c->encoder, err);
+    if (st == ST_OK && c->fixed && !c->sequences)
+        st = schema_derive(&c->encoder->schema, c->job, err);
     if (st == ST_OK && c->sequences)
         st = sequence_init(&c->sequence, c->job, c->fixed, err);
     if (st != ST_OK)
         return st;
     c->schema_hash = schema_hash(&c->encoder->schema, c->job);
     const struct encoder *line = c->sequences ? c->sequence.line : c->encoder;
-    bool by_time = c->by == JOB_SPLIT_TIME || c->by == JOB_SPLIT_WINDOW;
-    if (by_time && line->schema.time == SCHEMA_NONE)
+    deal_init(&c->deal, c->job, c->by, c->encoder);
+    if (c->deal.late && line->schema.time == SCHEMA_NONE)
         return errbuf_set(err, ST_USAGE, "data.split.by: %s needs a field of type time",
                           c->by == JOB_SPLIT_TIME ? "time" : "window");
     if (c->by == JOB_SPLIT_LEAVE_ONE_OUT && !c->sequences)
@@ -564,12 +553,12 @@ static enum status work(struct convert *c, const struct texts *only, struct errb
     remove_leftovers(c->dir);
     if (reusable(c))
         return ST_OK;
-    intake_init(&c->intake, line, &c->joins, c->dealt);
+    intake_init(&c->intake, line, &c->joins, c->deal.late && !c->sequences);
     quarantine_init(&c->quarantine, c->dir, c->job->data.bad_max);
     c->begun_us = clock_now_us();
     st = parse(c, err);
-    if (st == ST_OK && c->dealt)
-        st = deal_out(c, err);
+    if (st == ST_OK && deal_waits_any(&c->deal) && !c->sequences)
+        st = deal_parts(c, err);
     if (st == ST_OK && c->sequences)
         st = sequence_deal(&c->sequence, c->part, c->stop, err);
     if (st == ST_OK)
@@ -586,7 +575,6 @@ static enum status run(struct convert *c, const struct texts *only, struct conve
 {
     c->lock = -1;
     c->sequences = c->job->data.records == JOB_SEQUENCES;
-    c->dealt = !c->sequences && (c->by == JOB_SPLIT_TIME || c->by == JOB_SPLIT_WINDOW);
     c->live = c->job->data.format == JOB_QUERY && strstr(c->job->data.query, "{file}") == NULL;
     enum status st = work(c, only, err);
     for (int p = 0; p < PARTS; p++)
@@ -598,10 +586,10 @@ static enum status run(struct convert *c, const struct texts *only, struct conve
         quarantine_release(&c->quarantine);
     intake_release(&c->intake);
     sequence_release(&c->sequence);
+    deal_release(&c->deal);
     joins_release(&c->joins);
     encoder_free(c->encoder);
     sources_release(&c->sources);
-    free(c->times);
     if (st == ST_OK)
         *out = c->result;
     return st;

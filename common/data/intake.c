@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/bytes.h"
+#include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/feature/number.h"
 
@@ -89,7 +90,8 @@ static enum status find_column(const struct text_record *header, const char *col
 static bool find_joined(struct intake *in, size_t i)
 {
     size_t join = 0;
-    bool found = joins_find(in->joins, in->encoder->schema.field[i].column, &join, &in->column[i]);
+    const struct schema_field *f = &in->encoder->schema.field[i];
+    bool found = !f->derived && joins_find(in->joins, f->column, &join, &in->column[i]);
     in->from[i] = found ? join + 1 : 0;
     return found;
 }
@@ -113,7 +115,7 @@ enum status intake_check_met(const struct intake *in, struct errbuf *err)
 {
     const struct schema *s = &in->encoder->schema;
     for (size_t i = 0; in->named && i < s->fields_used; i++)
-        if (!in->met[i] && in->from[i] == 0)
+        if (!in->met[i] && in->from[i] == 0 && !s->field[i].derived)
             return errbuf_set(err, ST_BAD_DATA,
                               "no record has a value named \"%s\" (field %s of data.fields): is it "
                               "spelt as in the log? penstock data inspect FILE lists the names",
@@ -136,8 +138,9 @@ void intake_columns(const struct intake *in, struct columns *out)
     const struct schema *s = &in->encoder->schema;
     const char **names = mem_array(s->fields_used + in->joins->used + 1, sizeof *names);
     for (size_t i = 0; i < s->fields_used; i++)
-        names[i] = in->from[i] == 0 ? s->field[i].column
-                                    : ""; /* nobody is asked for those of side files */
+        names[i] = in->from[i] == 0 && !s->field[i].derived
+                       ? s->field[i].column
+                       : ""; /* nobody is asked for those of side files */
     for (size_t j = 0; j < in->joins->used; j++)
         names[s->fields_used + j] = in->joins->item[j].spec->on;
     columns_init(out, names, s->fields_used + in->joins->used);
@@ -153,6 +156,8 @@ enum status intake_begin(struct intake *in, const struct text_record *header, co
                           (unsigned long long)header->line, header->fault);
     for (size_t i = 0; i < s->fields_used; i++) {
         const struct schema_field *f = &s->field[i];
+        if (f->derived)
+            continue;
         enum status st = find_joined(in, i)
                              ? check_joined(in, i, header, path, err)
                              : find_column(header, f->column, f->name, path, &in->column[i], err);
@@ -258,6 +263,8 @@ static const char *take_cell(struct intake *in, const struct schema_field *f, co
             take_bag(e, f, cell, n, w);
         break;
     default:
+        if (f->type == FIELD_USER)
+            in->user = missing ? 0 : hash_bytes(cell, n, 0) | 1;
         put_key(e, w, missing ? encoder_key_missing(e, f->slot) : encoder_key(e, f->slot, cell, n),
                 missing ? 1 : weight);
     }
@@ -284,6 +291,13 @@ static const char *take_joined(struct intake *in, size_t i, struct cache_writer 
     if (in->row[join] != NULL)
         cell = join_text(&in->joins->item[join], in->row[join], in->column[i], &n);
     return take_cell(in, &in->encoder->schema.field[i], cell, n, 1, w);
+}
+
+/* A history is put in when all records are there (history.h). */
+static const char *take_derived(struct cache_writer *w)
+{
+    cache_writer_bag_end(w);
+    return NULL;
 }
 
 /* ---- records ------------------------------------------------------------------------------------ */
@@ -349,13 +363,15 @@ const char *intake_named(struct intake *in, const struct named_record *r, struct
     if (r->fault != NULL)
         return r->fault;
     in->time = TIME_MISSING;
+    in->user = 0;
     for (size_t j = 0; j < in->joins->used; j++) {
         const struct value *id = columns_first(r->columns, in->on[j]);
         look_up(in, j, id != NULL ? id->at : NULL, id != NULL ? id->n : 0);
     }
     for (size_t i = 0; i < in->encoder->schema.fields_used; i++) {
-        const char *fault =
-            in->from[i] != 0 ? take_joined(in, i, w) : take_values(in, i, r->columns, w);
+        const char *fault = in->encoder->schema.field[i].derived ? take_derived(w)
+                            : in->from[i] != 0                   ? take_joined(in, i, w)
+                                               : take_values(in, i, r->columns, w);
         if (fault != NULL)
             return fault;
     }
@@ -382,12 +398,15 @@ const char *intake_text(struct intake *in, const struct text_record *r, struct c
         return in->fault;
     }
     in->time = TIME_MISSING;
+    in->user = 0;
     for (size_t j = 0; j < in->joins->used; j++)
         look_up(in, j, r->cell[in->on[j]].at, r->cell[in->on[j]].n);
     for (size_t i = 0; i < s->fields_used; i++) {
         const struct text_cell *cell = &r->cell[in->from[i] == 0 ? in->column[i] : 0];
-        const char *fault = in->from[i] != 0 ? take_joined(in, i, w)
-                                             : take_cell(in, &s->field[i], cell->at, cell->n, 1, w);
+        const char *fault = s->field[i].derived ? take_derived(w)
+                            : in->from[i] != 0
+                                ? take_joined(in, i, w)
+                                : take_cell(in, &s->field[i], cell->at, cell->n, 1, w);
         if (fault != NULL)
             return fault;
     }

@@ -26,6 +26,7 @@ struct intake {
     bool named;
     float label; /* -- of the last record -- */
     int64_t time;
+    uint64_t user; /* all of the id, hashed, whatever rows a model has for it; 0: none */
     char fault[224];
 };
 

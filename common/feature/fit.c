@@ -84,7 +84,9 @@ enum status fit_add(struct fit *f, const struct encoder_rows *rows, struct errbu
 {
     const struct encoder *e = f->encoder;
     for (size_t slot = 0; slot < e->schema.ids_used; slot++) {
-        if (e->vocab[e->schema.field[e->schema.ids[slot]].vocab].min_count == 0)
+        const struct schema_field *field = &e->schema.field[e->schema.ids[slot]];
+        if (e->vocab[field->vocab].min_count == 0 ||
+            field->derived) /* it repeats what was counted */
             continue;
         enum status st = add_keys(f, slot, rows, err);
         if (st != ST_OK)

@@ -14,7 +14,8 @@
 
 bool schema_is_id(int type)
 {
-    return type == FIELD_ID || type == FIELD_IDS || type == FIELD_USER || type == FIELD_ITEM;
+    return type == FIELD_ID || type == FIELD_IDS || type == FIELD_USER || type == FIELD_ITEM ||
+           type == FIELD_HISTORY;
 }
 
 const char *schema_type_name(int type)
@@ -28,6 +29,7 @@ const char *schema_type_name(int type)
     case FIELD_USER: return "user";
     case FIELD_ITEM: return "item";
     case FIELD_SKIP: return "skip";
+    case FIELD_HISTORY: return "history";
     default: return "?";
     }
 }
@@ -167,6 +169,28 @@ static void take_libsvm(struct schema *s, const struct job *job, char **vocab)
     s->fields_used = 2;
 }
 
+/* The field that a history is of; NULL: there is none. */
+static const struct job_field *source_of(const struct job *job, const struct job_field *history)
+{
+    for (size_t i = 0; i < job->data.fields_used; i++)
+        if (strcmp(job->data.fields[i].name, text_or(history->of, "")) == 0)
+            return &job->data.fields[i];
+    return NULL;
+}
+
+/* To a model it is a bag that shares the rows of the field it is of. */
+static char *take_history(struct schema_field *f, const struct job *job, const struct job_field *j)
+{
+    const struct job_field *of = source_of(job, j);
+    f->type = FIELD_IDS;
+    f->ids_max = j->max;
+    if (of == NULL)
+        return mem_strdup(j->name); /* schema_derive refuses it */
+    f->hash = of->hash;
+    f->min_count = of->min_count;
+    return mem_strdup(text_or(of->vocab, of->name));
+}
+
 static void take_fields(struct schema *s, const struct job *job, char **vocab)
 {
     for (size_t i = 0; i < job->data.fields_used; i++) {
@@ -177,7 +201,10 @@ static void take_fields(struct schema *s, const struct job *job, char **vocab)
         snprintf(number, sizeof number, "%zu", i);
         copy_field(&s->field[s->fields_used], j,
                    text_or(j->column, job->data.header ? j->name : number));
-        vocab[s->fields_used++] = mem_strdup(text_or(j->vocab, j->name));
+        vocab[s->fields_used] = j->type == FIELD_HISTORY
+                                    ? take_history(&s->field[s->fields_used], job, j)
+                                    : mem_strdup(text_or(j->vocab, j->name));
+        s->fields_used++;
     }
     s->weighted = job->data.format == JOB_LIBFFM;
 }
@@ -210,6 +237,46 @@ static void free_texts(char **texts, size_t n)
     free(texts);
 }
 
+static size_t find_name(const struct schema *s, const char *name)
+{
+    for (size_t i = 0; i < s->fields_used; i++)
+        if (strcmp(s->field[i].name, name) == 0)
+            return i;
+    return SCHEMA_NONE;
+}
+
+enum status schema_derive(struct schema *s, const struct job *job, struct errbuf *err)
+{
+    for (size_t i = 0; i < job->data.fields_used; i++) {
+        const struct job_field *j = &job->data.fields[i];
+        size_t at = find_name(s, j->name);
+        if (j->type != FIELD_HISTORY || at == SCHEMA_NONE || s->libsvm)
+            continue;
+        size_t of = find_name(s, text_or(j->of, ""));
+        if (of == SCHEMA_NONE || (s->field[of].type != FIELD_ID && s->field[of].type != FIELD_ITEM))
+            return errbuf_set(err, ST_USAGE,
+                              "data.fields: %s: of: \"%s\" is no field of type id or item", j->name,
+                              text_or(j->of, ""));
+        if (s->user == SCHEMA_NONE || s->time == SCHEMA_NONE)
+            return errbuf_set(err, ST_USAGE,
+                              "data.fields: %s is a history, which needs a field of type user and "
+                              "one of type time",
+                              j->name);
+        s->field[at].derived = true;
+        s->field[at].positive = j->when == WHEN_POSITIVE;
+        s->field[at].of = of;
+    }
+    return ST_OK;
+}
+
+bool schema_derives(const struct schema *s)
+{
+    for (size_t i = 0; i < s->fields_used; i++)
+        if (s->field[i].derived)
+            return true;
+    return false;
+}
+
 /* take: fills fields and vocabularies. */
 static enum status init(struct schema *out, const struct job *job,
                         void (*take)(struct schema *s, const struct job *job, char **vocab),
@@ -226,6 +293,8 @@ static enum status init(struct schema *out, const struct job *job,
     set_missing(&s, job->data.missing.item, job->data.missing.used);
     s.label_above = job->data.label_above;
     enum status st = finish(&s, vocab, err);
+    if (st == ST_OK)
+        st = schema_derive(&s, job, err);
     free_texts(vocab, n);
     if (st == ST_OK)
         *out = s;
@@ -449,6 +518,13 @@ uint64_t schema_hash(const struct schema *s, const struct job *job)
         put_join(&b, &job->data.join[i]);
     if (s->sequences)
         put_sequences(&b, job);
+    for (size_t i = 0; i < s->fields_used; i++) {
+        if (!s->field[i].derived)
+            continue;
+        buffer_u64(&b, i);
+        buffer_u64(&b, s->field[i].of);
+        buffer_u8(&b, s->field[i].positive);
+    }
     uint64_t h = hash_bytes(b.data, b.used, 0);
     buffer_release(&b);
     return h;

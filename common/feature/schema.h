@@ -28,6 +28,10 @@ struct schema_field {
     int norm;     /* enum field_norm */
     size_t vocab; /* id kinds: index in vocab[]; else SCHEMA_NONE */
     size_t slot;  /* id kinds: 0 .. F-1; floats: 0 .. D-1; else SCHEMA_NONE */
+    /* -- from a job only (schema_derive): a server is given the bag as it is -- */
+    bool derived;  /* no column: the user's earlier ids of field `of` */
+    bool positive; /* only those of positive records */
+    size_t of;     /* index in field */
 };
 
 struct schema {
@@ -58,6 +62,9 @@ MUST_CHECK enum status schema_init(struct schema *s, const struct job *job, stru
 /* What a line is, when records are sequences of lines: one user, one item, perhaps a time. */
 MUST_CHECK enum status schema_init_events(struct schema *s, const struct job *job,
                                           struct errbuf *err);
+/* Which fields are histories, and of what: what a schema that was read back does not know. Done by schema_init. */
+MUST_CHECK enum status schema_derive(struct schema *s, const struct job *job, struct errbuf *err);
+bool schema_derives(const struct schema *s); /* some field is a history */
 void schema_release(struct schema *s);
 bool schema_is_id(int field_type);
 const char *schema_type_name(int field_type);

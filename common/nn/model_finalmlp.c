@@ -24,7 +24,8 @@ static size_t finalmlp_field(const struct graph *g, int type)
         const int t = g->job->data.fields[i].type;
         if (t == type)
             return slot;
-        slot += t == FIELD_ID || t == FIELD_IDS || t == FIELD_USER || t == FIELD_ITEM;
+        slot += t == FIELD_ID || t == FIELD_IDS || t == FIELD_USER || t == FIELD_ITEM ||
+                t == FIELD_HISTORY;
     }
     return g->fields;
 }
