@@ -86,8 +86,8 @@ enum field_type {
     FIELD_SKIP,   /* a column that is not used */
     FIELD_HISTORY /* a bag of the same user's earlier ids of another field */
 };
-enum field_norm { NORM_NONE, NORM_LOG, NORM_STANDARD, NORM_MINMAX };
 enum field_when { WHEN_ALL, WHEN_POSITIVE };
+enum field_norm { NORM_NONE, NORM_LOG, NORM_STANDARD, NORM_MINMAX };
 
 /* One entry of data.join: a side file with a line an id, whose columns stand beside those of the log. */
 struct job_join {
@@ -110,10 +110,10 @@ struct job_field {
     int norm;           /* enum field_norm, floats */
     char *vocab;        /* fields with the same vocab share rows; default: the name */
     uint64_t ids_max;   /* ids: longer bags are cut to the first so many; default 1000 */
-};
     char *of;           /* history: name of the field whose earlier values it holds */
     uint64_t max;       /* history: most of them */
     int when;           /* history: enum field_when, which records count */
+};
 
 struct job_optim {
     int kind; /* enum job_optimizer */

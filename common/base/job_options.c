@@ -346,15 +346,15 @@ static const struct option field_rows[] = {
      "fields with the same vocab share embedding rows; empty: the field's name"},
     {"ids_max", OPT_U64, OF(ids_max), 1, 1e6, "1000", NULL, "type=ids", 0,
      "longer bags are cut to their first so many"},
-};
-
-const struct option_table job_field_options = {field_rows, COUNT(field_rows)};
-
     {"of", OPT_TEXT, OF(of), 0, 0, "", NULL, "type=history", 0,
      "the field of one id whose earlier values, of the same user, this field holds, oldest first"},
     {"max", OPT_U64, OF(max), 1, 1e4, "50", NULL, "type=history", 0, "most of them, the newest"},
     {"when", OPT_CHOICE, OF(when), 0, 0, "all", "all|positive", "type=history", 0,
      "of all earlier records, or of those whose label is positive"},
+};
+
+const struct option_table job_field_options = {field_rows, COUNT(field_rows)};
+
 static const struct option join_rows[] = {
     {"file", OPT_PATH, OJ(file), 0, 0, NULL, NULL, NULL, 0,
      "side file with one line an id: plain, gzip or zstd"},
