@@ -14,36 +14,81 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/mem.h"
+#include "common/data/popularity_rank.h"
 
 #define EVAL_DEADLINE_US 3600000000ull
 
 static const char *const part_names[PARTS] = {"train", "valid", "test"};
 
-static enum status judge_part(struct final *f, enum part part, struct errbuf *err)
+/* What penstock-worker prints; argv[0] is its place. */
+static enum status ask_worker(const char **argv, const char *what, struct json **out,
+                              struct errbuf *err)
 {
-    char program[1100];
+    char program[1100], *text = NULL;
+    size_t n = 0;
+    int code = 0;
     enum status st = run_program("penstock-worker", program, sizeof(program), err);
     if (st != ST_OK) {
         return st;
     }
-    const char *argv[] = {program,  "--eval",         "--snapshot", f->dir->dir,
-                          "--data", part_names[part], "--json",     NULL};
-    char *text = NULL;
-    size_t n = 0;
-    int code = 0;
+    argv[0] = program;
     st = run_capture((char *const *)argv, 1u << 20, EVAL_DEADLINE_US, &text, &n, &code, err);
     if (st != ST_OK) {
         return st;
     }
     if (code != 0) {
-        st = errbuf_set(err, code == 3 ? ST_BAD_DATA : ST_INTERNAL,
-                        "the best cut can't be judged on %s (the reason stands above)",
-                        part_names[part]);
+        st = errbuf_set(err, code == 3 ? ST_BAD_DATA : ST_INTERNAL, "%s (the reason stands above)",
+                        what);
     } else {
-        st = json_parse(text, n, "result of penstock-worker --eval", &f->eval[part], err);
+        st = json_parse(text, n, "what penstock-worker says", out, err);
     }
     free(text);
     return st;
+}
+
+static enum status judge_part(struct final *f, enum part part, struct errbuf *err)
+{
+    char what[64];
+    const char *argv[] = {NULL,     "--eval",         "--snapshot", f->dir->dir,
+                          "--data", part_names[part], "--json",     NULL};
+    snprintf(what, sizeof(what), "the best cut can't be judged on %s", part_names[part]);
+    return ask_worker(argv, what, &f->eval[part], err);
+}
+
+static void say_no_baseline(const char *name, enum part part, const char *why)
+{
+    fprintf(stderr, "penstock train: no %s baseline on %s: %s\n", name, part_names[part], why);
+}
+
+/* Baselines are no reason to fail: what can't be had is said and left out. */
+static void popularity_of(struct final *f, enum part p)
+{
+    struct errbuf why = ERRBUF_INIT;
+    enum status st = job_ranks(f->job)
+                         ? popularity_rank(f->job, f->dir->cache, p, &f->popular[p], &why)
+                         : popularity_score(f->job, f->dir->cache, p, &f->popularity[p], &why);
+    f->has_popularity[p] = st == ST_OK;
+    if (st != ST_OK) {
+        say_no_baseline("popularity", p, why.text);
+    }
+}
+
+static void ease_of(struct final *f, enum part p)
+{
+    struct errbuf why = ERRBUF_INIT;
+    const char *argv[] = {NULL, "--baseline", "--dir", f->dir->dir, "--data", part_names[p], NULL};
+    enum status st = ask_worker(argv, "penstock-worker --baseline failed", &f->ease, &why);
+    const char *text = st == ST_OK ? json_str(f->ease, "why", "") : why.text;
+    if (text[0] != '\0') {
+        say_no_baseline("EASE", p, text);
+        json_free(f->ease);
+        f->ease = NULL;
+    }
+}
+
+static enum part last_part(const struct final *f)
+{
+    return f->data->rows[PART_TEST] > 0 ? PART_TEST : PART_VALID;
 }
 
 enum status final_judge(struct final *f, struct errbuf *err)
@@ -56,16 +101,10 @@ enum status final_judge(struct final *f, struct errbuf *err)
         if (st != ST_OK) {
             return st;
         }
-        if (job_ranks(f->job)) {
-            continue;
-        }
-        struct errbuf why = ERRBUF_INIT;
-        st = popularity_score(f->job, f->dir->cache, p, &f->popularity[p], &why);
-        f->has_popularity[p] = st == ST_OK;
-        if (st != ST_OK) {
-            fprintf(stderr, "penstock train: no popularity baseline on %s: %s\n", part_names[p],
-                    why.text);
-        }
+        popularity_of(f, p);
+    }
+    if (job_ranks(f->job) && f->job->train.ease > 0 && f->data->rows[last_part(f)] > 0) {
+        ease_of(f, last_part(f));
     }
     return ST_OK;
 }
@@ -76,6 +115,8 @@ void final_release(struct final *f)
         json_free(f->eval[p]);
         f->eval[p] = NULL;
     }
+    json_free(f->ease);
+    f->ease = NULL;
 }
 
 static uint64_t total(const uint64_t v[PARTS])
@@ -117,6 +158,42 @@ static struct json *part_of(const struct final *f, enum part p)
     return o;
 }
 
+static struct json *popularity_json(const struct final *f, enum part p)
+{
+    struct json *b = json_object();
+    if (!job_ranks(f->job)) {
+        json_set_f64(b, "auc", f->popularity[p].auc);
+        json_set_f64(b, "logloss", f->popularity[p].logloss);
+        json_set_str(b, "field", f->popularity[p].field);
+        return b;
+    }
+    const struct ranking r = ranking_value(&f->popular[p]);
+    json_set_f64(b, "hr5", r.hr[RANKING_5]);
+    json_set_f64(b, "hr10", r.hr[RANKING_10]);
+    json_set_f64(b, "hr20", r.hr[RANKING_20]);
+    json_set_f64(b, "ndcg5", r.ndcg[RANKING_5]);
+    json_set_f64(b, "ndcg10", r.ndcg[RANKING_10]);
+    json_set_f64(b, "ndcg20", r.ndcg[RANKING_20]);
+    json_set_f64(b, "mrr", r.mrr);
+    return b;
+}
+
+static struct json *baselines_of(const struct final *f, enum part p)
+{
+    struct json *named = json_object();
+    if (f->has_popularity[p]) {
+        json_set(named, "popularity", popularity_json(f, p));
+    }
+    if (f->ease != NULL && p == last_part(f)) {
+        struct json *e = json_object();
+        put_ranks(f->ease, e);
+        json_set_f64(e, "lambda", json_f64(f->ease, "lambda", 0));
+        json_set_f64(e, "seconds", json_f64(f->ease, "seconds", 0));
+        json_set(named, "ease", e);
+    }
+    return named;
+}
+
 static void put_parts(const struct final *f, struct json *out)
 {
     const struct json *last = last_epoch(f);
@@ -136,14 +213,8 @@ static void put_parts(const struct final *f, struct json *out)
             continue;
         }
         json_set(out, part_names[p], part_of(f, p));
-        if (f->has_popularity[p]) {
-            struct json *b = json_object();
-            json_set_f64(b, "auc", f->popularity[p].auc);
-            json_set_f64(b, "logloss", f->popularity[p].logloss);
-            json_set_str(b, "field", f->popularity[p].field);
-            struct json *named = json_object();
-            json_set(named, "popularity", b);
-            json_set(baselines, part_names[p], named);
+        if (f->has_popularity[p] || (f->ease != NULL && p == last_part(f))) {
+            json_set(baselines, part_names[p], baselines_of(f, p));
         }
     }
     json_set(out, "baselines", baselines);
@@ -214,6 +285,11 @@ static struct json *make_report(const struct final *f)
     json_set_f64(out, "wall_seconds", wall);
     json_set_f64(out, "samples_per_second",
                  f->train_seconds > 0 ? (double)here / f->train_seconds : 0);
+    if (job_ranks(job) && f->train_seconds > 0 && f->data->rows[PART_TRAIN] > 0) {
+        const double epochs = (double)here / (double)f->data->rows[PART_TRAIN];
+        json_set_f64(out, "positions_per_second",
+                     (double)f->data->sequence.positions * epochs / f->train_seconds);
+    }
     put_log(f, out);
     put_parts(f, out);
     put_resources(f, out);
@@ -231,6 +307,16 @@ static void print_ranks(const struct final *f, enum part p)
     printf("  %s NDCG@10   %10.5f  (@5 %.5f, @20 %.5f)\n", part_names[p], json_f64(e, "ndcg10", 0),
            json_f64(e, "ndcg5", 0), json_f64(e, "ndcg20", 0));
     printf("  %s MRR       %10.5f\n", part_names[p], json_f64(e, "mrr", 0));
+    if (f->has_popularity[p]) {
+        const struct ranking r = ranking_value(&f->popular[p]);
+        printf("  popularity     %10.5f  HR@10 of the most frequent items, NDCG@10 %.5f\n",
+               r.hr[RANKING_10], r.ndcg[RANKING_10]);
+    }
+    if (f->ease != NULL && p == last_part(f)) {
+        printf("  EASE           %10.5f  HR@10 (lambda %g), NDCG@10 %.5f\n",
+               json_f64(f->ease, "hr10", 0), json_f64(f->ease, "lambda", 0),
+               json_f64(f->ease, "ndcg10", 0));
+    }
 }
 
 static void print_part(const struct final *f, enum part p)

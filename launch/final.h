@@ -9,6 +9,7 @@
 #include "common/base/job.h"
 #include "common/base/json.h"
 #include "common/data/convert.h"
+#include "common/metrics/ranking.h"
 #include "launch/prepare.h"
 #include "launch/run.h"
 
@@ -23,11 +24,14 @@ struct final {
     struct json *eval[PARTS]; /* penstock-worker --eval's results; owned; NULL = no such part */
     struct popularity_result popularity[PARTS];
     bool has_popularity[PARTS];
-    bool elsewhere; /* processes of other hosts: their memory isn't known here */
+    struct ranking popular[PARTS]; /* next-item models: instead of popularity; sums, 0 = none */
+    struct json *ease; /* penstock-worker --baseline's result on test, else valid; owned */
+    bool elsewhere;    /* processes of other hosts: their memory isn't known here */
     bool interrupted;
 };
 
-/* Judge the cut that the recipe restores on valid and test, and the popularity baseline beside it. */
+/* Judge the cut that the recipe restores on valid and test, and beside it the baselines: popularity; of next-item
+ * models EASE, too, on the last of the two. */
 MUST_CHECK enum status final_judge(struct final *f, struct errbuf *err);
 enum final_print { FINAL_TABLE, FINAL_JSON, FINAL_QUIET };
 

@@ -3,6 +3,7 @@
  *     mpirun -np N penstock-worker --dir DIR     train, as one of N ranks
  *     penstock-worker --plan JOB.yaml ...        print the parameters of the job's model (plan_mode.h)
  *     penstock-worker --eval ...                 judge a snapshot (judge.h)
+ *     penstock-worker --baseline ...             EASE beside a next-item model (baseline.h)
  *
  * Threads of a training rank and what each owns (worker/README.md says more):
  *   main     compute: model, MPI
@@ -23,6 +24,7 @@
 
 #include "common/base/log.h"
 #include "common/base/rng.h"
+#include "worker/baseline.h"
 #include "worker/comm.h"
 #include "worker/io_thread.h"
 #include "worker/judge.h"
@@ -43,7 +45,8 @@ static const char usage[] = "usage: mpirun -np N penstock-worker --dir DIR   (a 
                             "`penstock train` prepared)\n"
                             "       penstock-worker --plan JOB.yaml [--set KEY=VALUE]...\n"
                             "       penstock-worker --eval --snapshot DIR[@K] [--job JOB.yaml] "
-                            "[--data FILE|train|valid|test]...\n";
+                            "[--data FILE|train|valid|test]...\n"
+                            "       penstock-worker --baseline --dir DIR --data valid|test\n";
 
 static enum status open_data(struct rank *r, struct errbuf *err)
 {
@@ -132,6 +135,8 @@ int main(int argc, char **argv)
         return plan_mode_main(argc, argv);
     if (argc >= 2 && strcmp(argv[1], "--eval") == 0)
         return judge_main(argc, argv);
+    if (argc >= 2 && strcmp(argv[1], "--baseline") == 0)
+        return baseline_main(argc, argv);
     if (argc == 3 && strcmp(argv[1], "--dir") == 0)
         return train(argv[2]);
     bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
