@@ -66,6 +66,7 @@ struct model_grads {             /* all borrowed; fully overwritten (padding wit
 };
 
 /* fields: F, floats: D of the schema. plan: filled with what the model needs (its tables in order).
+ * Of sequences room is made for batch_max * job.data.sequence.max inputs; pages are touched as far as batches go.
  * ST_USAGE when the family can't work with this schema. */
 MUST_CHECK enum status model_new(const struct job *job, size_t fields, size_t floats,
                                  size_t batch_max, struct model **out, struct plan *out_plan,
