@@ -148,6 +148,15 @@ void inspect_label(struct inspect *in)
         if (in->column[i].lists == 0 &&
             (zero_one(&in->column[i]) || (!in->header && one_to_five(&in->column[i]))))
             label = &in->column[i];
+    /* Two numbers a line and nothing else: who and what. */
+    bool pair = label == NULL && !in->header && in->columns_used == 2 &&
+                in->column[0].type == FIELD_ID && in->column[1].type == FIELD_ID &&
+                in->column[0].integers == in->rows && in->column[1].integers == in->rows;
+    if (pair) {
+        in->column[0].type = FIELD_USER;
+        in->column[1].type = FIELD_ITEM;
+        in->column[0].why = in->column[1].why = "one of two ids";
+    }
     if (label == NULL)
         return;
     label->type = FIELD_LABEL;

@@ -78,10 +78,39 @@ static void put_text(const struct inspect *in, struct buffer *out)
         put_column(&in->column[c], in->rows, out);
 }
 
+/* Who did what, and not how it went: a log of histories. The columns of user, item and time; false: it is none. */
+static bool histories(const struct inspect *in, const struct inspect_column **out_user,
+                      const struct inspect_column **out_item)
+{
+    size_t users = 0, items = 0, labels = 0;
+    for (size_t c = 0; c < in->columns_used; c++) {
+        const struct inspect_column *column = &in->column[c];
+        labels += column->type == FIELD_LABEL;
+        users += column->type == FIELD_USER;
+        items += column->type == FIELD_ITEM;
+        *out_user = column->type == FIELD_USER ? column : *out_user;
+        *out_item = column->type == FIELD_ITEM ? column : *out_item;
+    }
+    return labels == 0 && users == 1 && items == 1;
+}
+
+static void put_histories(const struct inspect *in, struct buffer *out)
+{
+    const struct inspect_column *user = NULL, *item = NULL;
+    if (in->rows > 0 && histories(in, &user, &item) && user->distinct > 0)
+        buffer_printf(
+            out,
+            "\n  no label: histories, of which the next item can be learned; %llu events of "
+            "%llu users (%.1f each) and %llu items here\n",
+            (unsigned long long)in->rows, (unsigned long long)user->distinct,
+            (double)in->rows / (double)user->distinct, (unsigned long long)item->distinct);
+}
+
 void inspect_text(const struct inspect *in, struct buffer *out)
 {
     size_t begin = out->used;
     put_text(in, out);
+    put_histories(in, out);
     (void)buffer_text(out);                     /* ends it with a 0 */
     utf8_tame((char *)out->data + begin, '\n'); /* names and examples are foreign bytes */
 }
@@ -107,9 +136,11 @@ static void put_name(const struct inspect_column *c, size_t i, struct buffer *ou
     buffer_release(&text);
 }
 
-static void put_field(const struct inspect *in, size_t at, struct buffer *out)
+static void put_field(const struct inspect *in, size_t at, bool sequences, struct buffer *out)
 {
     const struct inspect_column *c = &in->column[at];
+    if (sequences && c->type != FIELD_USER && c->type != FIELD_ITEM && c->type != FIELD_TIME)
+        return;
     buffer_printf(out, "    - {name: ");
     if (c->type == FIELD_FLOAT && c->lists > 0) { /* a float each */
         put_name(c, 0, out);
@@ -136,7 +167,8 @@ static void put_field(const struct inspect *in, size_t at, struct buffer *out)
 
 void inspect_job(const struct inspect *in, struct buffer *out)
 {
-    bool label = in->libsvm, rating = false;
+    const struct inspect_column *user = NULL, *item = NULL;
+    bool label = in->libsvm, rating = false, sequences = histories(in, &user, &item);
     for (size_t c = 0; c < in->columns_used; c++)
         if (in->column[c].type == FIELD_LABEL) {
             label = true;
@@ -146,7 +178,11 @@ void inspect_job(const struct inspect *in, struct buffer *out)
                   "# A guess from the first rows; check the types, then: penstock train FILE.yaml\n"
                   "data:\n  train: ");
     put_quoted(out, in->path);
-    buffer_printf(out, "\n  split: {by: ratio, valid: .1, test: .1}  # or data.valid, data.test\n");
+    buffer_printf(
+        out, sequences ? "\n  records: sequences  # each user's last event is test, the last but "
+                         "one valid\n"
+                       : "\n  split: {by: ratio, valid: .1, test: .1}  # or data.valid, "
+                         "data.test\n");
     if (in->format != JOB_DELIMITED)
         buffer_printf(out, "  format: %s\n", inspect_format_name(in->format));
     if (in->slot_last)
@@ -165,9 +201,14 @@ void inspect_job(const struct inspect *in, struct buffer *out)
             buffer_printf(out, "  label_above: 3.5\n");
         buffer_printf(out, "  fields:\n");
         for (size_t c = 0; c < in->columns_used; c++)
-            put_field(in, c, out);
-        if (!label)
+            put_field(in, c, sequences, out);
+        if (!label && !sequences)
             buffer_printf(out, "    # no column looks like a label: give one the type label\n");
     }
-    buffer_printf(out, "model: {family: %s}\ntrain: {epochs: 3}\n", in->libsvm ? "lr" : "dcnv2");
+    if (sequences)
+        buffer_printf(out, "model: {family: sasrec, embedding: 64, embedding_init: .02}\n"
+                           "train: {epochs: 20, batch: 128}\n");
+    else
+        buffer_printf(out, "model: {family: %s}\ntrain: {epochs: 3}\n",
+                      in->libsvm ? "lr" : "dcnv2");
 }

@@ -389,8 +389,13 @@ const char *intake_text(struct intake *in, const struct text_record *r, struct c
             most = in->from[i] == 0 && in->column[i] > most ? in->column[i] : most;
         for (size_t j = 0; j < in->joins->used; j++)
             most = in->on[j] > most ? in->on[j] : most;
-        if (r->cells_used > most)
+        if (r->cells_used > most) {
             in->columns = r->cells_used;
+        } else {
+            snprintf(in->fault, sizeof in->fault, "%zu columns, but the fields of the job need %zu",
+                     r->cells_used, most + 1);
+            return in->fault;
+        }
     }
     if (r->cells_used != in->columns) {
         snprintf(in->fault, sizeof in->fault, "%zu columns instead of %zu", r->cells_used,
