@@ -1,10 +1,10 @@
-/* fuzz_cache.c - a cache file of any bytes, and the encoder file beside it.
+/* fuzz_cache.c - a cache file of any bytes, and the encoder file and the catalog beside it.
  *
  * Random bytes die at the first checksum, so with the first byte odd the harness signs what it got: tail, blocks
  * and header get the checksums they would have had. Then only the checks of sizes stand between the bytes and
  * the batch, as if an enemy had written the file.
  *
- * Input: u8 mode (bit 0: sign; 1: encoder file; 2: bags, else libsvm), then the file.
+ * Input: u8 mode (bit 0: sign; 1: encoder file; 2: bags, else libsvm; 3: catalog), then the file.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include "common/base/hash.h"
 #include "common/base/job.h"
 #include "common/data/cache.h"
+#include "common/data/catalog.h"
 #include "common/data/dataset.h"
 #include "common/feature/encode.h"
 
@@ -133,6 +134,23 @@ static void open_encoder(uint8_t *file, size_t n, int sign_it)
     encoder_free(e);
 }
 
+static void open_catalog(uint8_t *file, size_t n, int sign_it)
+{
+    struct catalog c;
+    if (sign_it && n >= 88) {
+        memcpy(file, "PNSTKCAT\1\0\0\0\0\0\0\0", 16);
+        put_u64(file + 72, (n - 88) / 16);
+        put_u64(file + 80, hash_bytes(file + 88, n - 88, hash_bytes(file, 80, 0)));
+    }
+    if (catalog_parse(file, n, "catalog", &c, NULL) != ST_OK)
+        return;
+    for (size_t i = 0; i < c.n; i++)
+        if (catalog_find(&c, c.key[i]) != i)
+            abort();
+    (void)catalog_find(&c, 12345);
+    catalog_release(&c);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 1)
@@ -145,7 +163,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int bags = data[0] >> 2 & 1;
     uint8_t *file = malloc(n + 1);
     memcpy(file, data + 1, n);
-    if (data[0] & 2) {
+    if (data[0] & 8) {
+        open_catalog(file, n, data[0] & 1);
+    } else if (data[0] & 2) {
         open_encoder(file, n, data[0] & 1);
     } else {
         if (data[0] & 1)
