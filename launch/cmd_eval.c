@@ -59,14 +59,16 @@ int cmd_eval(int argc, char **argv)
          "file of records, or valid or test of the job (default test, else valid); may be "
          "repeated"},
         {"--predictions", ARGS_TEXT, &predictions, "FILE",
-         "write a line a record: number, label, probability"},
+         "write a line a record: number, label, probability; of next-item models number, rank"},
         {"--set", ARGS_LIST, &sets, "KEY=VALUE", "change one option of the job; may be repeated"},
         {"--json", ARGS_SWITCH, &json, NULL, "print the result as JSON"},
     };
     const struct args_spec spec = {
         "eval JOB.yaml --snapshot DIR[@k] [--data FILE]... [--predictions FILE] [--json]",
-        "Judges a snapshot: AUC, logloss, accuracy, calibration. The records are encoded as those "
-        "the model was trained on.",
+        "Judges a snapshot: AUC, logloss, accuracy, calibration; of next-item models HR, NDCG, "
+        "MRR,\n"
+        "loss and accuracy, on valid or test only. The records are encoded as those the model was\n"
+        "trained on.",
         flags,
         sizeof(flags) / sizeof(flags[0]),
         1,
