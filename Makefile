@@ -84,11 +84,11 @@ SRC_base     := $(call in,common/base, \
     plan progress queue rng stats status stream thread utf8 yaml)
 SRC_math     := $(call in,common/math,gemm gemm_avx512 inverse vec vec_avx2 vec_avx512 vec_plain)
 SRC_nn       := $(call in,common/nn, \
-    epilogue graph model model_cnn model_dcnv2 model_deepfm model_dlrm model_finalmlp model_finalnet model_fm \
+    epilogue graph model model_cnn model_dcnv2 model_deepfm model_din model_dlrm model_finalmlp model_finalnet model_fm \
     model_gru model_lr model_lstm model_mlp model_sasrec model_widedeep op_activation op_add op_attention \
-    op_bag_sum op_batch_norm op_bce op_bce_pair op_bilinear op_columns op_concat op_conv op_cross op_embed op_factorized \
-    op_field_gate op_fm op_gate op_gru op_imitate op_layer_norm op_linear op_lstm op_pairs op_softmax op_tokens \
-    rank tokens)
+    op_bag_sum op_batch_norm op_bce op_bce_pair op_bilinear op_columns op_concat op_conv op_cross op_dice op_embed \
+    op_factorized op_field_gate op_fm op_gate op_gru op_imitate op_layer_norm op_linear op_lstm op_match op_pairs \
+    op_pool op_softmax op_tokens rank tokens)
 SRC_feature  := $(call in,common/feature,encode fit keyset number schema)
 SRC_data     := $(call in,common/data, \
     batch cache cache_writer catalog columns convert dataset deal duckdb events history inspect inspect_column \

@@ -579,7 +579,7 @@ const char *job_metric_name(enum job_metric metric)
 const char *job_family_name(int family)
 {
     static const char *const names[JOB_FAMILIES] = {
-        "lr",       "fm",       "mlp",    "dcnv2", "widedeep", "deepfm", "dlrm",
-        "finalmlp", "finalnet", "sasrec", "lstm",  "gru",      "cnn"};
+        "lr",       "fm",       "mlp", "dcnv2",  "widedeep", "deepfm", "dlrm",
+        "finalmlp", "finalnet", "din", "sasrec", "lstm",     "gru",    "cnn"};
     return family >= JOB_LR && family < JOB_FAMILIES ? names[family] : "?";
 }

@@ -46,6 +46,7 @@ enum job_family { /* model.family */
                   JOB_DLRM,
                   JOB_FINALMLP,
                   JOB_FINALNET,
+                  JOB_DIN,
                   JOB_CLICK_FAMILIES, /* below: a record's probability; from here: the next item */
                   JOB_SASREC = JOB_CLICK_FAMILIES,
                   JOB_LSTM,
@@ -54,7 +55,7 @@ enum job_family { /* model.family */
                   JOB_FAMILIES
 };
 enum job_loss { JOB_LOSS_CE, JOB_LOSS_SAMPLED, JOB_LOSS_BCE };   /* model.loss */
-enum job_activation { JOB_RELU, JOB_GELU };                      /* model.activation */
+enum job_activation { JOB_RELU, JOB_GELU, JOB_DICE };            /* model.activation */
 enum job_top { JOB_TOP_ALL, JOB_TOP_DOTS };                      /* model.dlrm.top */
 enum job_gate { JOB_GATE_NONE, JOB_GATE_BIAS, JOB_GATE_FIELDS }; /* model.finalmlp.gate */
 enum job_field_gate { JOB_FIELD_GATE_NONE, JOB_FIELD_GATE_SUM, JOB_FIELD_GATE_CONCAT };
@@ -193,6 +194,8 @@ struct job {
             int mix;      /* enum job_mix */
             double teach; /* weight of the blocks' own losses; 0 = none */
         } finalnet;
+        struct u64s attention; /* DIN: widths of the net that weighs an item of the history */
+        bool attention_softmax;
         /* sequence families */
         uint64_t blocks, heads;
         uint64_t ffn;       /* width; 0 = embedding */

@@ -192,6 +192,18 @@ static enum status check_layers(const struct u64s *widths, const char *name, boo
     return ST_OK;
 }
 
+/* What lies behind hidden layers depends on the family; relu goes with all of them. */
+static enum status check_activation(const struct job *job, struct errbuf *err)
+{
+    static const char *const names[] = {"relu", "gelu", "dice"};
+    static const enum job_family of[] = {JOB_FAMILIES, JOB_SASREC, JOB_DIN};
+    const int activation = job->model.activation;
+    if (activation != JOB_RELU && job->model.family != (int)of[activation])
+        return errbuf_set(err, ST_USAGE, "model.activation: %s goes with model.family=%s",
+                          names[activation], job_family_name((int)of[activation]));
+    return ST_OK;
+}
+
 /* A family of the next item needs sequences, and sequences need one. */
 static enum status check_next_item(const struct job *job, struct errbuf *err)
 {
@@ -238,6 +250,10 @@ static enum status check_model(const struct job *job, struct errbuf *err)
                           err);
     if (st == ST_OK)
         st = check_layers(&job->model.dilations, "model.dilations", sequences, err);
+    if (st == ST_OK)
+        st = check_layers(&job->model.attention, "model.attention", false, err);
+    if (st == ST_OK)
+        st = check_activation(job, err);
     if (st == ST_OK)
         st = check_next_item(job, err);
     if (st == ST_OK)

@@ -27,7 +27,7 @@
 #define HAS_MISSING "data.format=delimited|criteo|recbole|slots|json|tfrecord|parquet|query"
 #define CUT_PART    "data.split.by=ratio|time|fold"
 #define CUT_TEST    "data.split.by=ratio|time"
-#define DEEP        "model.family=mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet"
+#define DEEP        "model.family=mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din"
 #define TWO_NETS    "model.family=finalmlp|finalnet"
 #define NEXT_ITEM   "model.family=sasrec|lstm|gru|cnn"
 #define RECURRENT   "model.family=lstm|gru"
@@ -109,10 +109,10 @@ static const struct option rows[] = {
 
     /* -- model -- */
     {"model.family", OPT_CHOICE, AT(model.family), 0, 0, NULL,
-     "lr|fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|sasrec|lstm|gru|cnn", NULL, 0,
-     "of records: lr to finalnet; of the next item in sequences: sasrec, lstm, gru, cnn"},
+     "lr|fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|sasrec|lstm|gru|cnn", NULL, 0,
+     "of records: lr to din; of the next item in sequences: sasrec, lstm, gru, cnn"},
     {"model.embedding", OPT_U64, AT(model.embedding), 1, 1024, "10", NULL,
-     "model.family=fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|sasrec|lstm|gru|cnn", 0,
+     "model.family=fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|sasrec|lstm|gru|cnn", 0,
      "floats in an embedding row"},
     {"model.embedding_init", OPT_F64, AT(model.embedding_init), 0, 10, "1e-4", NULL, NULL, 0,
      "standard deviation of a new row's values"},
@@ -151,14 +151,20 @@ static const struct option rows[] = {
     {"model.finalnet.teach", OPT_F64, AT(model.finalnet.teach), 0, 100, "1", NULL,
      "model.family=finalnet", 0,
      "weight with which each of two blocks learns from the mean of both"},
+    {"model.attention", OPT_U64S, AT(model.attention), 1, 16384, "[64]", NULL, "model.family=din",
+     0, "widths of the net that weighs an item of the history by the target"},
+    {"model.attention_softmax", OPT_BOOL, AT(model.attention_softmax), 0, 0, "false", NULL,
+     "model.family=din", 0,
+     "the weights of a history sum to 1; else they are as the net gives them"},
     {"model.blocks", OPT_U64, AT(model.blocks), 1, 32, "1", NULL, "model.family=sasrec|cnn", 0,
      "blocks, one behind the other; cnn: how often model.dilations is gone through"},
     {"model.heads", OPT_U64, AT(model.heads), 1, 64, "1", NULL, "model.family=sasrec", 0,
      "heads of attention; a divisor of model.embedding"},
     {"model.ffn", OPT_U64, AT(model.ffn), 0, 16384, "0", NULL, "model.family=sasrec", 0,
      "width between a block's two layers behind attention; 0: model.embedding"},
-    {"model.activation", OPT_CHOICE, AT(model.activation), 0, 0, "relu", "relu|gelu",
-     "model.family=sasrec", 0, "between a block's two layers behind attention"},
+    {"model.activation", OPT_CHOICE, AT(model.activation), 0, 0, "relu", "relu|gelu|dice",
+     "model.family=sasrec|din", 0,
+     "behind hidden layers: relu, gelu (sasrec), dice (din; with the batch's statistics)"},
     {"model.recurrent", OPT_U64, AT(model.recurrent), 0, 1024, "0", NULL, RECURRENT, 0,
      "width of the state; 0: model.embedding; any other needs model.tied=false"},
     {"model.recurrent_dropout", OPT_F64, AT(model.recurrent_dropout), 0, .95, "0", NULL, RECURRENT,

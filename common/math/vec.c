@@ -140,6 +140,17 @@ void vec_finish_back(real *dx, const real *dy, const real *y, size_t n, const st
     path->finish_back(dx, dy, y, n, f, key);
 }
 
+void vec_dice(real *y, real *p, const real *x, const struct vec_gates *d, size_t n)
+{
+    path->dice(y, p, x, d, n);
+}
+
+void vec_dice_back(real *dy, real *p, real *dalpha, const real *x, const struct vec_gates *d,
+                   size_t n)
+{
+    path->dice_back(dy, p, dalpha, x, d, n);
+}
+
 void vec_column_sums(real *sums, const struct vec_matrix *m, bool add)
 {
     path->column_sums(sums, m, add);

@@ -70,6 +70,16 @@ void vec_finish(real *y, const real *x, const real *scale, const real *shift, si
 void vec_finish_back(real *dx, const real *dy, const real *y, size_t n, const struct vec_finish *f,
                      uint64_t key);
 
+/* -- Dice (DIN), over one row: y = p x + alpha (1 - p) x, p = sigmoid(scale x + shift) -- */
+struct vec_gates {
+    const real *scale, *shift, *alpha; /* (n) */
+};
+void vec_dice(real *y, real *p, const real *x, const struct vec_gates *d, size_t n); /* y not x */
+/* In place: dy becomes the part of dx that does not go through p, p the gradient at scale x + shift, and
+ * dalpha gets what is due added. */
+void vec_dice_back(real *dy, real *p, real *dalpha, const real *x, const struct vec_gates *d,
+                   size_t n);
+
 /* -- columns of a matrix x (rows, cols) with stride ld -- */
 struct vec_matrix {
     const real *x;

@@ -25,6 +25,9 @@ struct vec_kernels {
                    const struct vec_finish *f, uint64_t key);
     void (*finish_back)(real *dx, const real *dy, const real *y, size_t n,
                         const struct vec_finish *f, uint64_t key);
+    void (*dice)(real *y, real *p, const real *x, const struct vec_gates *d, size_t n);
+    void (*dice_back)(real *dy, real *p, real *dalpha, const real *x, const struct vec_gates *d,
+                      size_t n);
     void (*column_sums)(real *sums, const struct vec_matrix *m, bool add);
     void (*column_moments)(real *mean, real *m2, const struct vec_matrix *m, size_t from);
     void (*norm_sums)(real *sum_dy, real *sum_dy_xhat, const struct vec_matrix *m,

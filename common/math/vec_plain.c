@@ -180,6 +180,25 @@ static void plain_finish_back(real *dx, const real *dy, const real *y, size_t n,
     }
 }
 
+static void plain_dice(real *y, real *p, const real *x, const struct vec_gates *d, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        p[i] = sigmoid(x[i] * d->scale[i] + d->shift[i]);
+        y[i] = x[i] * (d->alpha[i] + (1 - d->alpha[i]) * p[i]);
+    }
+}
+
+static void plain_dice_back(real *dy, real *p, real *dalpha, const real *x,
+                            const struct vec_gates *d, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const real rest = 1 - d->alpha[i], off = 1 - p[i], q = dy[i] * x[i];
+        dalpha[i] += q * off;
+        dy[i] *= d->alpha[i] + rest * p[i];
+        p[i] *= q * rest * off;
+    }
+}
+
 static void plain_column_sums(real *sums, const struct vec_matrix *m, bool add)
 {
     if (!add)
@@ -379,6 +398,8 @@ const struct vec_kernels vec_plain = {
     .bce = plain_bce,
     .finish = plain_finish,
     .finish_back = plain_finish_back,
+    .dice = plain_dice,
+    .dice_back = plain_dice_back,
     .column_sums = plain_column_sums,
     .column_moments = plain_column_moments,
     .norm_sums = plain_norm_sums,

@@ -21,6 +21,7 @@ uint32_t model_deepfm_build(struct graph *g, struct errbuf *err);
 uint32_t model_dlrm_build(struct graph *g, struct errbuf *err);
 uint32_t model_finalmlp_build(struct graph *g, struct errbuf *err);
 uint32_t model_finalnet_build(struct graph *g, struct errbuf *err);
+uint32_t model_din_build(struct graph *g, struct errbuf *err);
 
 /* -- parts that families share; each stands in the file of the family that it is named after -- */
 
@@ -32,8 +33,8 @@ uint32_t model_fm_pairs(struct graph *g, uint32_t table);
 uint32_t model_mlp_table(struct graph *g);
 /* E (n, F d + D): the rows of `table` by field, and the floats behind them. */
 uint32_t model_mlp_features(struct graph *g, uint32_t table);
-/* Hidden layers NAME.0, NAME.1 ...: linear, batch norm (if model.batch_norm), relu, dropout; x itself if
- * there are none. */
+/* Hidden layers NAME.0, NAME.1 ...: linear, batch norm (if model.batch_norm), relu or Dice, dropout; x
+ * itself if there are none. */
 struct model_net {
     const char *name;
     const struct u64s *hidden; /* widths; borrowed */
@@ -44,6 +45,10 @@ uint32_t model_mlp_net(struct graph *g, uint32_t x, const struct model_net *net)
 uint32_t model_mlp_hidden(struct graph *g, uint32_t x);
 /* Batch norm NAME.bn.weight, .bias, .mean, .var. */
 uint32_t model_mlp_norm(struct graph *g, uint32_t x, const char *name, const struct epilogue *e);
+/* Dice NAME.dice.alpha, .mean, .var. */
+uint32_t model_mlp_dice(struct graph *g, uint32_t x, const char *name, const struct epilogue *e);
+/* Place among the id fields of the job's field number `field`. */
+size_t model_mlp_slot(const struct graph *g, size_t field);
 /* A linear layer `name` with Xavier-normal weight and zero bias. */
 uint32_t model_mlp_linear(struct graph *g, uint32_t x, const char *name, size_t width,
                           const struct epilogue *e);

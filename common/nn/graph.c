@@ -153,6 +153,14 @@ void graph_sequences(struct graph *g, size_t places_max, bool by_step)
     g->rows_max[ROWS_TOKENS] = g->rows_max[ROWS_BATCH] * places_max;
 }
 
+void graph_history(struct graph *g, size_t field, size_t places_max)
+{
+    assert(field < g->fields);
+    graph_sequences(g, places_max, false);
+    g->tokens->field = field;
+    g->tokens->whole = true;
+}
+
 /* -- operators -- */
 
 struct op *graph_op(struct graph *g, const struct op_kind *kind, uint32_t out)

@@ -149,6 +149,8 @@ uint32_t graph_float_features(struct graph *g); /* (n, D) */
 uint32_t graph_slab(struct graph *g, enum graph_rows kind, size_t rows, size_t cols);
 /* Records are sequences of at most places_max inputs: call before tensors of kind TOKENS are made. */
 void graph_sequences(struct graph *g, size_t places_max, bool by_step);
+/* Or: one field of the records is a history, whose items are tokens, too; in training as in evaluation. */
+void graph_history(struct graph *g, size_t field, size_t places_max);
 
 /* Append an operator of `kind` that makes `out` (GRAPH_NONE for a loss); inputs follow by graph_read.
  * The pointer is good until the next graph_op. */

@@ -39,6 +39,7 @@ static const struct {
     {JOB_DLRM, model_dlrm_build},
     {JOB_FINALMLP, model_finalmlp_build},
     {JOB_FINALNET, model_finalnet_build},
+    {JOB_DIN, model_din_build},
 };
 
 static const struct {
@@ -60,7 +61,7 @@ static enum status check_size(const struct job *job, size_t fields, size_t float
                           "data.fields: a model needs at least one id or float field");
     const size_t layers = job->model.hidden.used + (size_t)job->model.cross +
                           job->model.second.hidden.used + job->model.dlrm.bottom.used +
-                          2 * job->model.finalmlp.gate_hidden.used;
+                          2 * job->model.finalmlp.gate_hidden.used + job->model.attention.used;
     if (layers > 256)
         return errbuf_set(err, ST_USAGE,
                           "model.hidden, model.cross and the like: %zu layers, at most 256",

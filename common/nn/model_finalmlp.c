@@ -19,14 +19,9 @@
 /* Place of the id field of this type among the id fields, or `fields` if there is none. */
 static size_t finalmlp_field(const struct graph *g, int type)
 {
-    size_t slot = 0;
-    for (size_t i = 0; i < g->job->data.fields_used; i++) {
-        const int t = g->job->data.fields[i].type;
-        if (t == type)
-            return slot;
-        slot += t == FIELD_ID || t == FIELD_IDS || t == FIELD_USER || t == FIELD_ITEM ||
-                t == FIELD_HISTORY;
-    }
+    for (size_t i = 0; i < g->job->data.fields_used; i++)
+        if (g->job->data.fields[i].type == type)
+            return model_mlp_slot(g, i);
     return g->fields;
 }
 

@@ -1,6 +1,6 @@
 /* model_mlp.c - the "DNN" of BARS: embeddings and floats side by side, hidden layers, one logit.
  *
- * A hidden layer is linear -> batch norm -> relu -> dropout, in this order; the linear keeps its bias
+ * A hidden layer is linear -> batch norm -> relu (or Dice) -> dropout, in this order; the linear keeps its bias
  * before a batch norm, where it has no effect in training (as BARS has it). Weights begin Xavier-normal,
  * std sqrt(2 / (in + out)), biases at zero. There is no linear ("wide") part.
  */
@@ -9,6 +9,17 @@
 
 #include "common/nn/families.h"
 #include "common/nn/ops.h"
+
+size_t model_mlp_slot(const struct graph *g, size_t field)
+{
+    size_t slot = 0;
+    for (size_t i = 0; i < field; i++) {
+        const int t = g->job->data.fields[i].type;
+        slot += t == FIELD_ID || t == FIELD_IDS || t == FIELD_USER || t == FIELD_ITEM ||
+                t == FIELD_HISTORY;
+    }
+    return slot;
+}
 
 uint32_t model_mlp_table(struct graph *g)
 {
@@ -55,17 +66,36 @@ uint32_t model_mlp_norm(struct graph *g, uint32_t x, const char *name, const str
     return op_batch_norm(g, x, &norm, e);
 }
 
+uint32_t model_mlp_dice(struct graph *g, uint32_t x, const char *name, const struct epilogue *e)
+{
+    const size_t width = graph_at(g, x)->cols;
+    char tensor[3][PLAN_NAME_MAX];
+    const char *const parts[3] = {"alpha", "mean", "var"};
+    for (size_t i = 0; i < 3; i++)
+        (void)snprintf(tensor[i], PLAN_NAME_MAX, "%s.dice.%s", name, parts[i]);
+    const struct op_dice dice = {
+        .alpha = graph_vector(g, tensor[0], width, PLAN_ZERO),
+        .mean = graph_stat(g, tensor[1], width, PLAN_ZERO),
+        .var = graph_stat(g, tensor[2], width, PLAN_ONE),
+        .eps = (real)1e-9,
+    };
+    return op_dice(g, x, &dice, e);
+}
+
 uint32_t model_mlp_net(struct graph *g, uint32_t x, const struct model_net *net)
 {
     const struct epilogue none = {0};
-    const struct epilogue finish = {.relu = true, .dropout = net->dropout};
-    const bool norm = g->job->model.batch_norm;
+    const bool norm = g->job->model.batch_norm, dice = g->job->model.activation == JOB_DICE;
+    const struct epilogue drop = {.dropout = net->dropout};
+    const struct epilogue finish = dice ? none : (struct epilogue){true, net->dropout, false};
     for (size_t i = 0; i < net->hidden->used; i++) {
         char name[PLAN_NAME_MAX];
         (void)snprintf(name, sizeof(name), "%s.%zu", net->name, i);
         x = model_mlp_linear(g, x, name, (size_t)net->hidden->item[i], norm ? &none : &finish);
         if (norm)
             x = model_mlp_norm(g, x, name, &finish);
+        if (dice)
+            x = model_mlp_dice(g, x, name, &drop);
     }
     return x;
 }

@@ -1,6 +1,6 @@
 /* op_embed.c - a table's rows as features: each field's bag is summed, the sums stand side by side.
  *
- * table (U, d) -> (n, F d). An empty bag gives zeros. Backward adds every occurrence's part of dy to its
+ * table (U, d) -> (n, F d), or of some fields that are neighbours. An empty bag gives zeros. Backward adds every occurrence's part of dy to its
  * key's row, in the order of the batch, so the sums have one order whatever the keys are.
  */
 #include <assert.h>
@@ -8,13 +8,14 @@
 
 #include "common/nn/ops.h"
 
-static struct vec_bags embed_bags(const struct graph *g, const struct model_input *in, size_t d)
+static struct vec_bags embed_bags(const struct graph *g, const struct op *op,
+                                  const struct model_input *in, size_t d)
 {
     return (struct vec_bags){
-        .offsets = in->offsets,
+        .offsets = in->offsets + op->param,
         .index = in->index,
         .weight = in->weight,
-        .bags = g->fields,
+        .bags = graph_at(g, op->out)->cols / d,
         .d = d,
     };
 }
@@ -22,7 +23,7 @@ static struct vec_bags embed_bags(const struct graph *g, const struct model_inpu
 static void embed_forward(const struct graph *g, const struct op *op, struct graph_run *run)
 {
     const struct graph_tensor *table = graph_at(g, op->in[0]), *y = graph_at(g, op->out);
-    struct vec_bags bags = embed_bags(g, run->in, table->cols);
+    struct vec_bags bags = embed_bags(g, op, run->in, table->cols);
     for (size_t i = 0; i < run->in->n; i++, bags.offsets += g->fields)
         vec_bags_sum(y->own + i * y->ld, table->value, &bags);
 }
@@ -33,7 +34,7 @@ static void embed_backward(const struct graph *g, const struct op *op, struct gr
     real *d_rows = graph_grad_in(g, op, 0); /* (U, d) */
     if (!op->add[0])
         memset(d_rows, 0, run->in->unique * table->cols * sizeof(*d_rows));
-    struct vec_bags bags = embed_bags(g, run->in, table->cols);
+    struct vec_bags bags = embed_bags(g, op, run->in, table->cols);
     for (size_t i = 0; i < run->in->n; i++, bags.offsets += g->fields)
         vec_bags_scatter(d_rows, y->grad + i * y->ld, &bags);
 }
@@ -44,12 +45,18 @@ static const struct op_kind embed_kind = {
     .backward = embed_backward,
 };
 
-uint32_t op_embed(struct graph *g, uint32_t table)
+uint32_t op_embed_fields(struct graph *g, uint32_t table, size_t from, size_t to)
 {
     const struct graph_tensor t = *graph_at(g, table);
-    assert(t.home == HOME_TABLE && g->fields > 0);
-    const uint32_t out = graph_slab(g, ROWS_BATCH, 0, g->fields * t.cols);
+    assert(t.home == HOME_TABLE && from < to && to <= g->fields);
+    const uint32_t out = graph_slab(g, ROWS_BATCH, 0, (to - from) * t.cols);
     struct op *op = graph_op(g, &embed_kind, out);
     graph_read(g, op, table);
+    op->param = from;
     return out;
+}
+
+uint32_t op_embed(struct graph *g, uint32_t table)
+{
+    return op_embed_fields(g, table, 0, g->fields);
 }

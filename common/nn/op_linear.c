@@ -8,6 +8,7 @@
  * backward streams x once.
  */
 #include <assert.h>
+#include <string.h>
 
 #include "common/math/gemm.h"
 #include "common/nn/epilogue.h"
@@ -124,9 +125,23 @@ static void linear_backward_one(struct linear_call *c)
     }
 }
 
+/* No token in the whole batch: nothing is learned of the weights. */
+static void linear_backward_none(const struct linear_call *c)
+{
+    for (uint32_t i = 1; i < c->op->in_used; i++) {
+        const struct graph_tensor *t = graph_at(c->g, c->op->in[i]);
+        if (!c->op->add[i])
+            memset(graph_grad_in(c->g, c->op, i), 0, t->rows * t->cols * sizeof(real));
+    }
+}
+
 static void linear_backward(const struct graph *g, const struct op *op, struct graph_run *run)
 {
     struct linear_call c = linear_call(g, op, run);
+    if (c.rows == 0) {
+        linear_backward_none(&c);
+        return;
+    }
     if (!op->told_grad)
         linear_take_grad(g, op, run, 0, c.rows);
     if (c.y->cols == 1) {

@@ -2,7 +2,7 @@
  *
  * table (U, d), positions (L, d) or none -> (T, d). A place counts from the oldest input of its record, so packed
  * sequences are what padded ones are when the padding stands behind them. Backward sums each key's row, and
- * each place's, in the order of tokens.
+ * each place's, in the order of tokens. A history beside other fields has their weights of occurrences, too.
  */
 #include <assert.h>
 #include <string.h>
@@ -11,6 +11,13 @@
 #include "common/nn/ops.h"
 
 enum { TOKENS_TABLE, TOKENS_PLACES };
+
+static real tokens_scale(const struct graph *g, const struct op *op, const struct graph_run *run,
+                         size_t row)
+{
+    const bool weighted = g->tokens->whole && run->in->weight;
+    return weighted ? op->scale * run->in->weight[g->tokens->at[row]] : op->scale;
+}
 
 static void tokens_forward(const struct graph *g, const struct op *op, struct graph_run *run)
 {
@@ -21,7 +28,8 @@ static void tokens_forward(const struct graph *g, const struct op *op, struct gr
     const struct tokens *t = g->tokens;
     for (size_t r = 0; r < t->used; r++) {
         real *row = y->own + r * y->ld;
-        vec_scaled(row, op->scale, table->value + (size_t)t->item[r] * y->cols, y->cols, false);
+        vec_scaled(row, tokens_scale(g, op, run, r), table->value + (size_t)t->item[r] * y->cols,
+                   y->cols, false);
         if (places || finish.drop_below)
             vec_finish(row, row, NULL, places ? places + (size_t)t->place[r] * y->cols : NULL,
                        y->cols, &finish, epilogue_key(base, run, r));
@@ -50,7 +58,8 @@ static void tokens_backward(const struct graph *g, const struct op *op, struct g
                             epilogue_key(base, run, r));
         if (d_places)
             vec_put(d_places + (size_t)t->place[r] * y->cols, dy, y->cols, true);
-        vec_scaled(d_rows + (size_t)t->item[r] * y->cols, op->scale, dy, y->cols, true);
+        vec_scaled(d_rows + (size_t)t->item[r] * y->cols, tokens_scale(g, op, run, r), dy, y->cols,
+                   true);
     }
 }
 

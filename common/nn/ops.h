@@ -20,6 +20,8 @@
 
 /* Each field's bag summed, side by side. table (U, d) -> (n, F d) */
 uint32_t op_embed(struct graph *g, uint32_t table);
+/* The same of fields [from, to). table (U, d) -> (n, (to - from) d) */
+uint32_t op_embed_fields(struct graph *g, uint32_t table, size_t from, size_t to);
 /* Sum of weight * row over all occurrences of a record in all fields, + bias (1) or GRAPH_NONE.
  * table (U, 1) -> (n, 1) */
 uint32_t op_bag_sum(struct graph *g, uint32_t table, uint32_t bias);
@@ -41,6 +43,13 @@ uint32_t op_lstm(struct graph *g, uint32_t x, uint32_t u, double dropout);
 /* x (T, 3 H) = the inputs' part of r, z, n; u (3 H, H), bias (3 H) of the state's part -> (T, H). By step. */
 uint32_t op_gru(struct graph *g, uint32_t x, uint32_t u, uint32_t bias, double dropout);
 
+/* -- a history beside other fields, after graph_history: T tokens, by record -- */
+
+/* DIN's: h (T, d), t (n, d) -> (T, 4 d) = [h ; t ; h - t ; h t] */
+uint32_t op_match(struct graph *g, uint32_t h, uint32_t t);
+/* Sum of a_j h_j, or of their softmax's p_j h_j, over a record's tokens; a (T, 1), h (T, d) -> (n, d) */
+uint32_t op_pool(struct graph *g, uint32_t a, uint32_t h, bool softmax);
+
 /* -- layers: (rows, in) -> (rows, out), any kind of rows -- */
 
 /* x (rows, in) times weight (out, in) transposed + bias (out) or GRAPH_NONE, then the epilogue. */
@@ -53,6 +62,12 @@ struct op_norm {
 };
 uint32_t op_batch_norm(struct graph *g, uint32_t x, const struct op_norm *p,
                        const struct epilogue *e);
+/* p x + alpha (1 - p) x, p = sigmoid(xhat), then dropout. alpha: dense (cols); mean, var: stat (cols). */
+struct op_dice {
+    uint32_t alpha, mean, var;
+    real eps; /* inside the root */
+};
+uint32_t op_dice(struct graph *g, uint32_t x, const struct op_dice *p, const struct epilogue *e);
 /* gamma, beta: (cols) */
 uint32_t op_layer_norm(struct graph *g, uint32_t x, uint32_t gamma, uint32_t beta, double eps);
 /* x0 * (W x + b) + x, all (rows, cols); weight (cols, cols), bias (cols) */

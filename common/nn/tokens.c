@@ -16,6 +16,7 @@ struct tokens *tokens_new(size_t records_max, size_t places_max, bool by_step)
     t->by_step = by_step;
     t->record = mem_array(most + 1, sizeof(*t->record));
     t->place = mem_array(most + 1, sizeof(*t->place));
+    t->at = mem_array(most + 1, sizeof(*t->at));
     t->item = mem_array(most + 1, sizeof(*t->item));
     t->target = mem_array(most + 1, sizeof(*t->target));
     t->start = mem_array(records_max + 1, sizeof(*t->start));
@@ -31,6 +32,7 @@ void tokens_free(struct tokens *t)
         return;
     free(t->record);
     free(t->place);
+    free(t->at);
     free(t->item);
     free(t->target);
     free(t->start);
@@ -42,18 +44,20 @@ void tokens_free(struct tokens *t)
 
 struct history { /* of one record */
     const uint32_t *item;
+    uint32_t at; /* of the first, in the batch's occurrences */
     size_t inputs;
 };
 
 static struct history history_of(const struct tokens *t, const struct model_input *in,
                                  size_t fields, bool train, size_t record)
 {
-    const size_t from = in->offsets[record * fields], to = in->offsets[record * fields + 1];
+    const uint32_t *offsets = in->offsets + record * fields + t->field;
+    const size_t from = offsets[0], to = offsets[1];
     size_t inputs = to - from;
-    if (train && inputs > 0)
+    if (train && !t->whole && inputs > 0)
         inputs--;
     const size_t skip = inputs > t->places_max ? inputs - t->places_max : 0;
-    return (struct history){in->index + from + skip, inputs - skip};
+    return (struct history){in->index + from + skip, (uint32_t)(from + skip), inputs - skip};
 }
 
 static void tokens_put(struct tokens *t, const struct history *h, size_t row, size_t record,
@@ -61,8 +65,9 @@ static void tokens_put(struct tokens *t, const struct history *h, size_t row, si
 {
     t->record[row] = (uint32_t)record;
     t->place[row] = (uint32_t)place;
+    t->at[row] = h->at + (uint32_t)place;
     t->item[row] = h->item[place];
-    if (train)
+    if (train && !t->whole)
         t->target[row] = h->item[place + 1];
     t->last[record] = (uint32_t)row; /* the last call for a record is that of its last place */
 }

@@ -102,6 +102,16 @@ static void call_softmax(size_t n, float *y, float *z)
     }
 }
 
+static void call_dice(size_t n, float *y, float *z)
+{
+    const struct vec_gates d = {in_b + 1, in_c + 2, in_d + 3};
+    vec_dice(y + 8, z + 8, in_a + 1, &d, n);
+    vec_put(y + 108, in_c + 1, n, false);
+    vec_put(z + 108, z + 8, n, false);
+    vec_put(y + 208, in_b + 2, n, false);
+    vec_dice_back(y + 108, z + 108, y + 208, in_a + 1, &d, n);
+}
+
 static void call_finish(size_t n, float *y, float *z)
 {
     const struct vec_finish kinds[4] = {
@@ -195,6 +205,7 @@ static void paths_agree(enum vec_path path)
     for (size_t n = 0; n <= 70; n++) {
         both(path, call_arrays, n, ROOM - 10, 3e-6);
         both(path, call_softmax, n, ROOM - 10, 3e-6);
+        both(path, call_dice, n, ROOM - 10, 3e-6);
         both(path, call_finish, n, ROOM - 10, 3e-6);
         both(path, call_columns, n, ROOM - 10, 2e-5);
         both(path, call_layer_norm, n, ROOM - 10, 1e-5);
@@ -236,6 +247,12 @@ static void test_ends(void **state)
             vec_softmax_back(y, in_a, in_b, 0, 1, n);
             vec_finish(y, in_a, in_b, in_c, n, &f, 5);
             vec_finish_back(y, in_a, in_b, n, &f, 5);
+            float gate[2][64] = {{0}};
+            const struct vec_gates d = {in_b, in_c, in_d};
+            vec_dice(y, gate[0], in_a, &d, n);
+            vec_dice_back(y, gate[0], gate[1], in_a, &d, n);
+            for (size_t i = n; i < 64; i++)
+                assert_true(gate[0][i] == 0 && gate[1][i] == 0);
             const struct vec_matrix m = {in_a, n, 3, n};
             vec_column_sums(y, &m, false);
             for (size_t i = n; i < 64; i++)

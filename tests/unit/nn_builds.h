@@ -325,6 +325,89 @@ build_field_gate_tied(struct graph *g) /* twice the same gate, beside its input 
     return head(g, op_concat(g, parts, 2));
 }
 
+static inline struct op_dice dice_of(struct graph *g, const char *const names[3], size_t cols)
+{
+    return (struct op_dice){
+        .alpha = graph_vector(g, names[0], cols, PLAN_ZERO),
+        .mean = graph_stat(g, names[1], cols, PLAN_ZERO),
+        .var = graph_stat(g, names[2], cols, PLAN_ONE),
+        .eps = (real)1e-9,
+    };
+}
+
+static inline uint32_t build_dice(struct graph *g)
+{
+    const struct op_dice p = dice_of(g, (const char *const[3]){"alpha", "mean", "var"}, 6);
+    return head(g, op_dice(g, mixed(g, "w", embedded(g), 6), &p, &(struct epilogue){0}));
+}
+
+static inline uint32_t
+build_dice_drop(struct graph *g) /* behind a layer that is told of its gradient */
+{
+    const uint32_t x = embedded(g);
+    const uint32_t w = graph_matrix(g, "w", 19, 12, 0.5), b = graph_vector(g, "b", 19, PLAN_ZERO);
+    const struct op_dice p = dice_of(g, (const char *const[3]){"alpha", "mean", "var"}, 19);
+    return head(g, op_dice(g, op_linear(g, x, w, b, &(struct epilogue){0}), &p,
+                           &(struct epilogue){.dropout = 0.3}));
+}
+
+static inline uint32_t build_dice_shared(struct graph *g) /* one alpha twice, x has other readers */
+{
+    const uint32_t x = mixed(g, "w", embedded(g), 6), before = op_sigmoid(g, x);
+    struct op_dice p = dice_of(g, (const char *const[3]){"alpha", "mean", "var"}, 6);
+    const uint32_t y = op_dice(g, x, &p, &(struct epilogue){0});
+    const uint32_t alpha = p.alpha;
+    p = dice_of(g, (const char *const[3]){"unused", "mean2", "var2"}, 6);
+    p.alpha = alpha;
+    const uint32_t z = op_dice(g, op_add(g, before, y), &p, &(struct epilogue){0});
+    return head(g, op_add(g, z, x));
+}
+
+static inline uint32_t embed_of(struct graph *g, uint32_t table, size_t field)
+{
+    return op_embed_fields(g, table, field, field + 1);
+}
+
+static inline uint32_t build_embed_fields(struct graph *g) /* parts that overlap, of one table */
+{
+    const uint32_t t = graph_table(g, "embedding", 4);
+    const uint32_t parts[3] = {op_embed_fields(g, t, 1, 3), embed_of(g, t, 0), embed_of(g, t, 1)};
+    return head(g, op_concat(g, parts, 3));
+}
+
+static inline uint32_t build_match(struct graph *g) /* t's other reader comes first in backward */
+{
+    const uint32_t table = graph_table(g, "embedding", 4);
+    graph_history(g, 1, 3);
+    const uint32_t h = op_tokens(g, table, GRAPH_NONE, 1, &(struct epilogue){0});
+    const uint32_t t = embed_of(g, table, 0);
+    const uint32_t a = op_sigmoid(g, head(g, op_match(g, h, t)));
+    const uint32_t parts[2] = {op_pool(g, a, h, false), t};
+    return mixed(g, "out", op_concat(g, parts, 2), 1);
+}
+
+static inline uint32_t build_match_alone(struct graph *g) /* writes both gradients first; softmax */
+{
+    const uint32_t table = graph_table(g, "embedding", 4), other = graph_table(g, "other", 2);
+    graph_history(g, 2, 2);
+    const uint32_t h = op_tokens(g, table, GRAPH_NONE, 0.7, &(struct epilogue){.dropout = 0.3});
+    const uint32_t x = op_match(g, h, embed_of(g, table, 1));
+    const uint32_t values = op_tokens(g, other, GRAPH_NONE, 1, &(struct epilogue){0});
+    return mixed(g, "out", op_pool(g, head(g, x), values, true), 1);
+}
+
+static inline uint32_t build_pool_twice(
+    struct graph *g) /* the same weights and values in two ways, and a net over tokens */
+{
+    const uint32_t table = graph_table(g, "embedding", 18);
+    graph_history(g, 0, 5);
+    const uint32_t h = op_tokens(g, table, GRAPH_NONE, 1, &(struct epilogue){0});
+    const struct op_dice p = dice_of(g, (const char *const[3]){"alpha", "mean", "var"}, 18);
+    const uint32_t a = head(g, op_dice(g, mixed(g, "w", h, 18), &p, &(struct epilogue){0}));
+    const uint32_t parts[2] = {op_pool(g, a, h, false), op_pool(g, a, h, true)};
+    return mixed(g, "out", op_concat(g, parts, 2), 1);
+}
+
 static inline uint32_t build_columns(struct graph *g) /* parts that overlap, and one alone */
 {
     const uint32_t x = embedded(g);
@@ -390,6 +473,13 @@ static const struct {
     {"gate of all rows", build_gate_of_all, false},
     {"field_gate", build_field_gate, false},
     {"field_gate tied", build_field_gate_tied, false},
+    {"dice", build_dice, false},
+    {"dice drop", build_dice_drop, false},
+    {"dice shared", build_dice_shared, false},
+    {"embed_fields", build_embed_fields, false},
+    {"match, pool", build_match, false},
+    {"match alone, pool with softmax", build_match_alone, false},
+    {"pool twice, dice of tokens", build_pool_twice, false},
     {"columns, mean", build_columns, false},
     {"imitate", build_imitate, false},
     {"imitate begins a gradient", build_imitate_begins, false},

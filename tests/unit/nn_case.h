@@ -28,10 +28,12 @@ struct nn_case {
     /* -- set by the test before case_open -- */
     struct job job; /* model.* and train.seed */
     uint64_t hidden[CASE_HIDDEN_MAX], second[CASE_HIDDEN_MAX];
-    uint64_t bottom[CASE_HIDDEN_MAX], gate_hidden[CASE_HIDDEN_MAX];
-    struct job_field schema[3]; /* of the first fields: an id, the item, the user */
+    uint64_t bottom[CASE_HIDDEN_MAX], gate_hidden[CASE_HIDDEN_MAX], attention[CASE_HIDDEN_MAX];
+    struct job_field
+        schema[3]; /* of the first fields: an id (din: the history), the item, the user */
     size_t n, fields, floats, unique;
     bool weights;
+    size_t empty;  /* above 0: field empty - 1 has no ids in any record */
     double spread; /* parameters are moved by N(0, spread^2) from where the plan begins them */
     uint32_t (*build)(struct graph *g); /* draws a logit; NULL: the job's family */
 
@@ -68,7 +70,8 @@ static inline void case_batch(struct nn_case *c)
     uint32_t *offsets = case_hold(c, c->n * c->fields + 1, sizeof(*offsets));
     for (size_t b = 0; b < c->n * c->fields; b++) {
         const size_t many = case_pick(11, b, 5); /* 0: empty; 1, 1, 2, 3 occurrences */
-        offsets[b + 1] = offsets[b] + (uint32_t)(many < 2 ? many : many - 1);
+        const bool none = c->empty > 0 && b % c->fields == c->empty - 1;
+        offsets[b + 1] = offsets[b] + (uint32_t)(none ? 0 : many < 2 ? many : many - 1);
     }
     const size_t total = offsets[c->n * c->fields];
     uint32_t *index = case_hold(c, total, sizeof(*index));
@@ -181,9 +184,14 @@ static inline struct nn_case case_default(int family)
         c.hidden[1] = 4; /* two heads must divide it */
     c.job.model.finalnet.gate = JOB_FIELD_GATE_SUM;
     c.job.model.finalnet.teach = 0.7;
-    c.schema[0].type = FIELD_ID;
-    c.schema[1].type = FIELD_ITEM;
-    c.schema[2].type = FIELD_USER;
+    c.attention[0] = 6;
+    c.job.model.attention.used = 1;
+    c.schema[0] = (struct job_field){.name = (char *)"id", .type = FIELD_ID};
+    if (family == JOB_DIN)
+        c.schema[0] = (struct job_field){
+            .name = (char *)"liked", .type = FIELD_HISTORY, .of = (char *)"item", .max = 3};
+    c.schema[1] = (struct job_field){.name = (char *)"item", .type = FIELD_ITEM};
+    c.schema[2] = (struct job_field){.name = (char *)"user", .type = FIELD_USER};
     return c;
 }
 
@@ -194,6 +202,7 @@ static inline void case_lists(struct nn_case *c)
     c->job.model.second.hidden.item = c->second;
     c->job.model.dlrm.bottom.item = c->bottom;
     c->job.model.finalmlp.gate_hidden.item = c->gate_hidden;
+    c->job.model.attention.item = c->attention;
     c->job.data.fields = c->schema;
     c->job.data.fields_used = c->fields < 3 ? c->fields : 3;
 }

@@ -192,7 +192,7 @@ static bool has_shape(int family, unsigned shape)
 {
     const bool wants_ids = family == JOB_FM || family == JOB_DEEPFM || family == JOB_DLRM;
     return !(shape == 1 && family == JOB_FINALMLP) && !(shape == 3 && family == JOB_DLRM) &&
-           !(shape == 4 && wants_ids);
+           !(shape >= 3 && family == JOB_DIN) && !(shape == 4 && wants_ids);
 }
 
 static void test_families_shapes(void **state)
@@ -236,6 +236,35 @@ static void test_families_options(void **state)
         c.job.model.finalnet.teach = variant == 8 ? 0 : 1.5;
         c.hidden[1] = 4;
         print_message("    %s, variant %u\n", job_family_name(c.job.model.family), variant);
+        check_case(&c, 1e-5);
+    }
+}
+
+/* Where the history stands, and as what; activation, softmax, the net's depth; records without any history. */
+static void test_din(void **state)
+{
+    (void)state;
+    for (unsigned variant = 0; variant < 48; variant++) {
+        struct nn_case c = case_default(JOB_DIN);
+        const size_t at = variant % 3; /* first, middle, last */
+        const struct job_field history = c.schema[0];
+        c.schema[0] = c.schema[at];
+        c.schema[at] = history;
+        if (variant & 16) {
+            c.schema[at].type = FIELD_IDS;
+            c.schema[at].vocab = (char *)"item";
+            c.schema[at].ids_max = 2;
+        }
+        c.floats = variant & 1 ? 2 : 0;
+        c.n = variant % 12 == 11 ? 1 : variant % 12 == 10 ? 2 : 6;
+        c.weights = variant % 5 == 0;
+        c.attention[1] = 3;
+        c.job.model.attention.used = variant % 4 == 3 ? 0 : variant % 4 == 2 ? 2 : 1;
+        c.job.model.activation = variant & 4 ? JOB_RELU : JOB_DICE;
+        c.job.model.attention_softmax = (variant & 8) != 0;
+        c.job.model.batch_norm = (variant & 2) != 0;
+        c.job.model.dropout = variant & 8 ? 0.3 : 0;
+        c.empty = variant % 12 >= 9 ? 1 + at : 0;
         check_case(&c, 1e-5);
     }
 }
@@ -330,6 +359,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_families),
         cmocka_unit_test(test_families_shapes),
         cmocka_unit_test(test_families_options),
+        cmocka_unit_test(test_din),
         cmocka_unit_test(test_overfit),
         cmocka_unit_test(test_golden),
     };

@@ -112,6 +112,29 @@ static void test_formulas_of_options(void **state)
     }
 }
 
+/* DIN: Dice or relu, with softmax or as the net says, a deeper net or none, a longer history cut to its newest. */
+static void test_formulas_of_din(void **state)
+{
+    (void)state;
+    for (unsigned variant = 0; variant < 32; variant++) {
+        struct nn_case c = case_default(JOB_DIN);
+        c.n = variant == 17 ? 1 : 37;
+        c.unique = 30;
+        c.hidden[0] = 18;
+        c.weights = variant % 5 == 0;
+        c.floats = variant & 1 ? 3 : 0;
+        c.job.model.batch_norm = (variant & 2) != 0;
+        c.job.model.activation = variant & 4 ? JOB_RELU : JOB_DICE;
+        c.job.model.attention_softmax = (variant & 8) != 0;
+        c.attention[0] = 19;
+        c.attention[1] = 5;
+        c.job.model.attention.used = variant % 3;
+        c.schema[0].max = variant & 16 ? 2 : 50;
+        c.empty = variant == 22 ? 1 : 0;
+        formulas_hold(&c);
+    }
+}
+
 /* -- golden -- */
 
 static void golden_on(enum vec_path path, bool own)
@@ -286,6 +309,7 @@ static void test_dropout_hangs_on_record(void **state)
     for (int family = JOB_MLP; family < JOB_CLICK_FAMILIES; family++) {
         struct nn_case c = wide_case(family);
         c.job.model.batch_norm = false;
+        c.job.model.activation = JOB_RELU;
         c.job.model.dropout = 0.5;
         open_case(&c);
         float first[300], other[300];
@@ -322,6 +346,7 @@ static void test_parts_are_the_whole(void **state)
     for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
         struct nn_case c = wide_case(family);
         c.job.model.batch_norm = false;
+        c.job.model.activation = JOB_RELU; /* Dice, too, is the batch's */
         open_case(&c);
         case_step(&c);
         float *whole = mem_array(c.used, sizeof(*whole));
@@ -522,6 +547,27 @@ static void odd_halves(struct nn_case *c)
     c->job.model.finalnet.mix = JOB_MIX_CONCAT;
 }
 
+static void no_item(struct nn_case *c)
+{
+    c->schema[1].type = FIELD_ID;
+}
+
+static void no_history(struct nn_case *c)
+{
+    c->schema[0].type = FIELD_ID;
+}
+
+static void history_of_another(struct nn_case *c)
+{
+    c->schema[0].of = (char *)"user";
+}
+
+static void bag_of_another(struct nn_case *c)
+{
+    c->schema[0].type = FIELD_IDS;
+    c->schema[0].vocab = (char *)"user";
+}
+
 static void test_refusals_of_families(void **state)
 {
     (void)state;
@@ -539,6 +585,13 @@ static void test_refusals_of_families(void **state)
             "model.second.hidden: finalmlp needs at least one layer");
     refuses(JOB_FINALMLP, 2, 0, fields_gate,
             "model.finalmlp.gate: fields needs a field of type user and one of type item");
+    const char *const pair =
+        "model.family: din needs a field of type item and its history (a field of type history "
+        "that is of it, or of type ids with its vocab)";
+    refuses(JOB_DIN, 3, 0, no_item, pair);
+    refuses(JOB_DIN, 3, 0, no_history, pair);
+    refuses(JOB_DIN, 3, 0, history_of_another, pair);
+    refuses(JOB_DIN, 3, 0, bag_of_another, pair);
     refuses(JOB_FINALNET, 3, 0, odd_halves,
             "model.hidden: 5 is odd; model.finalnet.mix=concat halves each layer");
 }
@@ -598,6 +651,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formulas),
         cmocka_unit_test(test_formulas_of_options),
+        cmocka_unit_test(test_formulas_of_din),
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_padding),

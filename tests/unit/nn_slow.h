@@ -115,9 +115,9 @@ static inline void slow_linear(const float *w, const float *b, const double *x, 
     }
 }
 
-/* What the slow nets work on: one row a record. */
+/* What the slow nets work on: one row a record, or one a token. */
 struct slow {
-    double row[64][SLOW_MAX];
+    double row[256][SLOW_MAX];
     size_t width;
 };
 
@@ -140,6 +140,27 @@ static inline void slow_norm(const struct nn_case *c, const char *name, bool tra
                        (double)named(c, "dense", "%s.bn.bias", name)[j];
 }
 
+/* Dice NAME over rows [0, n) of h. */
+static inline void slow_dice(const struct nn_case *c, const char *name, struct slow *h, size_t n)
+{
+    for (size_t j = 0; j < h->width; j++) {
+        double mean = (double)named(c, "stat", "%s.dice.mean", name)[j];
+        double var = (double)named(c, "stat", "%s.dice.var", name)[j];
+        const double alpha = (double)named(c, "dense", "%s.dice.alpha", name)[j];
+        if (slow_training && n > 1) {
+            mean = var = 0;
+            for (size_t i = 0; i < n; i++)
+                mean += h->row[i][j] / (double)n;
+            for (size_t i = 0; i < n; i++)
+                var += (h->row[i][j] - mean) * (h->row[i][j] - mean) / (double)n;
+        }
+        for (size_t i = 0; i < n; i++) {
+            const double x = h->row[i][j], p = 1 / (1 + exp(-(x - mean) / sqrt(var + 1e-9)));
+            h->row[i][j] = p * x + alpha * (1 - p) * x;
+        }
+    }
+}
+
 /* h <- relu(norm(join(W h + b))); `factorized`: join is h2 + h1 * h2 or [h2 ; h1 * h2], else nothing. */
 static inline void slow_layer(const struct nn_case *c, const char *name, bool train, struct slow *h,
                               size_t out, bool factorized)
@@ -156,13 +177,16 @@ static inline void slow_layer(const struct nn_case *c, const char *name, bool tr
         }
         memcpy(h->row[i], y, out * sizeof(*y));
     }
+    h->width = out;
+    const bool dice = c->job.model.activation == JOB_DICE;
     for (size_t j = 0; j < out; j++) {
         if (c->job.model.batch_norm)
-            slow_norm(c, name, train, h, j);
-        for (size_t i = 0; i < c->n; i++)
+            slow_norm(c, name, train && c->n > 1, h, j);
+        for (size_t i = 0; i < c->n && !dice; i++)
             h->row[i][j] = h->row[i][j] > 0 ? h->row[i][j] : 0;
     }
-    h->width = out;
+    if (dice)
+        slow_dice(c, name, h, c->n);
 }
 
 static inline void slow_net(const struct nn_case *c, const char *name, const uint64_t *widths,
@@ -358,6 +382,88 @@ static inline void slow_finalnet(const struct nn_case *c, const struct slow *e, 
         z[i] = (z[i] + z2[i]) / 2;
 }
 
+/* The embedding of field 1; of token `o` of the history. */
+static inline void slow_target(const struct nn_case *c, size_t i, double *t)
+{
+    const size_t d = (size_t)c->job.model.embedding;
+    double e[SLOW_MAX];
+    (void)slow_features(c, i, e);
+    memcpy(t, e + d, d * sizeof(*t));
+}
+
+static inline void slow_item(const struct nn_case *c, size_t o, double *h)
+{
+    const size_t d = (size_t)c->job.model.embedding;
+    const float *rows = c->p.rows[plan_find(&c->plan, "embedding")];
+    for (size_t k = 0; k < d; k++)
+        h[k] = weight_of(c, o) * (double)rows[c->in.index[o] * d + k];
+}
+
+/* Scores of the tokens of all records, in order; `first[i]` is where record i's begin in the batch's occurrences. */
+static inline void slow_attention(const struct nn_case *c, struct slow *x, size_t *first)
+{
+    const size_t d = (size_t)c->job.model.embedding, most = (size_t)c->schema[0].max;
+    size_t n = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        const uint32_t *offsets = c->in.offsets + i * c->fields;
+        first[i] = offsets[1] - offsets[0] > most ? offsets[1] - most : offsets[0];
+        double t[SLOW_MAX];
+        slow_target(c, i, t);
+        for (size_t o = first[i]; o < offsets[1]; o++, n++) {
+            double *row = x->row[n];
+            slow_item(c, o, row);
+            for (size_t k = 0; k < d; k++) {
+                row[d + k] = t[k];
+                row[2 * d + k] = row[k] - t[k];
+                row[3 * d + k] = row[k] * t[k];
+            }
+        }
+    }
+    x->width = 4 * d;
+    for (size_t l = 0; l <= c->job.model.attention.used; l++) {
+        const bool last = l == c->job.model.attention.used;
+        const size_t out = last ? 1 : (size_t)c->attention[l];
+        const bool relu = c->job.model.activation == JOB_RELU;
+        char name[PLAN_NAME_MAX];
+        (void)snprintf(name, sizeof(name), last ? "attention.out" : "attention.%zu", l);
+        for (size_t r = 0; r < n; r++) {
+            double y[SLOW_MAX];
+            slow_linear(named(c, "dense", "%s.weight", name), named(c, "dense", "%s.bias", name),
+                        x->row[r], x->width, y, out);
+            for (size_t k = 0; k < out; k++)
+                x->row[r][k] = relu && !last && y[k] < 0 ? 0 : y[k];
+        }
+        x->width = out;
+        if (!relu && !last)
+            slow_dice(c, name, x, n);
+    }
+}
+
+/* e's first field is the history: its items by their weights. */
+static inline void slow_din(const struct nn_case *c, struct slow *e, double *z)
+{
+    static struct slow q;
+    const size_t d = (size_t)c->job.model.embedding;
+    size_t first[64], n = 0;
+    slow_attention(c, &q, first);
+    for (size_t i = 0; i < c->n; i++) {
+        const size_t many = c->in.offsets[i * c->fields + 1] - first[i];
+        double sum = 0;
+        for (size_t j = 0; j < many; j++)
+            sum += exp(q.row[n + j][0]);
+        memset(e->row[i], 0, d * sizeof(double));
+        for (size_t j = 0; j < many; j++, n++) {
+            const double a = c->job.model.attention_softmax ? exp(q.row[n][0]) / sum : q.row[n][0];
+            double h[SLOW_MAX];
+            slow_item(c, first[i] + j, h);
+            for (size_t k = 0; k < d; k++)
+                e->row[i][k] += a * h[k];
+        }
+    }
+    slow_mlp(c, e);
+    slow_out(c, "out", e, z);
+}
+
 static inline void slow_logits(const struct nn_case *c, bool train, double *z)
 {
     static struct slow e;
@@ -381,6 +487,7 @@ static inline void slow_logits(const struct nn_case *c, bool train, double *z)
     case JOB_DLRM: slow_dlrm(c, &e, z); break;
     case JOB_FINALMLP: slow_finalmlp(c, &e, z); break;
     case JOB_FINALNET: slow_finalnet(c, &e, z); break;
+    case JOB_DIN: slow_din(c, &e, z); break;
     default: break;
     }
 }
