@@ -54,15 +54,17 @@ static void clean_meta(void *record)
 
 static void take_table(struct sim_rows *r, const struct table *t, size_t i)
 {
-    size_t n = table_rows(t), bytes = table_record_bytes(t), used = 0, got;
-    struct ref *ref = mem_array(n, sizeof *ref);
+    size_t bytes = table_record_bytes(t), used = 0, cap = 0, got;
+    struct ref *ref = NULL; /* grows: under a planted bug table_rows may be wrong */
     uint64_t cursor = 0, keys[64];
     uint32_t slots[64];
     while ((got = table_scan(t, &cursor, 64, keys, slots)) > 0) {
+        mem_grow(&ref, &cap, used + got, sizeof *ref);
         for (size_t j = 0; j < got; j++)
             ref[used++] = (struct ref){keys[j], slots[j]};
     }
-    qsort(ref, used, sizeof *ref, by_key);
+    if (used > 0)
+        qsort(ref, used, sizeof *ref, by_key);
     r->n[i] = used;
     r->key[i] = mem_array(used, sizeof(uint64_t));
     r->record[i] = mem_array(used, bytes);
