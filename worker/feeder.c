@@ -16,6 +16,7 @@
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "common/base/thread.h"
+#include "common/wire/limits.h"
 #include "worker/candidates.h"
 
 enum { WAIT_US = 100000 };
@@ -117,6 +118,24 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* An evaluation pulls the whole catalog at once: a frame of rows from each shard. */
+static enum status check_catalog(const struct feeder *f, struct errbuf *err)
+{
+    const struct job *job = &f->p->run->job;
+    const uint64_t given = job->cluster.shards != 0 ? job->cluster.shards : job->cluster.servers;
+    const uint64_t items = f->candidates.catalog.n / (given > 0 ? given : 1);
+    const uint64_t width =
+        job->model.recurrent > job->model.embedding ? job->model.recurrent : job->model.embedding;
+    uint64_t most = WIRE_FRAME_MAX / (sizeof(float) * width);
+    most = most < WIRE_KEYS_MAX ? most : WIRE_KEYS_MAX;
+    if (!f->candidates.on || items < most / 8 * 7) /* shards get not quite the same */
+        return ST_OK;
+    return errbuf_set(err, ST_USAGE,
+                      "cluster.shards: %" PRIu64 " have %" PRIu64 " items each, and about %" PRIu64
+                      " rows of this width fit a message; more shards are needed",
+                      given, items, most / 8 * 7);
+}
+
 enum status feeder_start(struct pipeline *p, struct dataset *train, struct dataset *valid,
                          struct feeder **out, struct errbuf *err)
 {
@@ -127,6 +146,8 @@ enum status feeder_start(struct pipeline *p, struct dataset *train, struct datas
     f->batch = (size_t)p->run->job.train.batch;
     f->rows = mem_array(f->batch, sizeof(*f->rows));
     enum status st = candidates_open(&f->candidates, &p->run->job, p->run->cache, err);
+    if (st == ST_OK)
+        st = check_catalog(f, err);
     if (st == ST_OK)
         st = thread_start(&f->thread, "feeder", run, f, err);
     if (st != ST_OK) {
