@@ -56,6 +56,7 @@ enum job_family { /* model.family */
 };
 enum job_loss { JOB_LOSS_CE, JOB_LOSS_SAMPLED, JOB_LOSS_BCE };   /* model.loss */
 enum job_activation { JOB_RELU, JOB_GELU, JOB_DICE };            /* model.activation */
+enum job_pooling { JOB_POOL_SUM, JOB_POOL_MEAN };                /* model.pooling */
 enum job_top { JOB_TOP_ALL, JOB_TOP_DOTS };                      /* model.dlrm.top */
 enum job_gate { JOB_GATE_NONE, JOB_GATE_BIAS, JOB_GATE_FIELDS }; /* model.finalmlp.gate */
 enum job_field_gate { JOB_FIELD_GATE_NONE, JOB_FIELD_GATE_SUM, JOB_FIELD_GATE_CONCAT };
@@ -172,6 +173,7 @@ struct job {
         int family;
         uint64_t embedding;    /* dimension d of embedding rows */
         double embedding_init; /* std of N(0, std^2) */
+        int pooling;           /* enum job_pooling: of a bag's rows */
         struct u64s hidden;    /* widths */
         double dropout;
         bool batch_norm;

@@ -116,6 +116,8 @@ static const struct option rows[] = {
      "floats in an embedding row"},
     {"model.embedding_init", OPT_F64, AT(model.embedding_init), 0, 10, "1e-4", NULL, NULL, 0,
      "standard deviation of a new row's values"},
+    {"model.pooling", OPT_CHOICE, AT(model.pooling), 0, 0, "sum", "sum|mean", DEEP, 0,
+     "what becomes of a bag's rows; mean: their sum over their number"},
     {"model.hidden", OPT_U64S, AT(model.hidden), 1, 16384, "[400, 400, 400]", NULL, DEEP, 0,
      "widths of the hidden layers, at most 16"},
     {"model.dropout", OPT_F64, AT(model.dropout), 0, .95, "0", NULL, HAS_DROPOUT, 0,

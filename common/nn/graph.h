@@ -90,6 +90,7 @@ struct op {
     uint32_t tell_grad;   /* the same in backward */
     bool told, told_grad; /* it is told, and so has done its part when its turn comes */
     struct vec_finish finish; /* epilogue: activation and dropout */
+    bool mean;                /* of op_embed: bags are averaged */
     bool whole_record;        /* dropout: one mask for all tokens of a record */
     uint32_t layer;           /* number of this dropout in the graph: part of its key */
     real eps;

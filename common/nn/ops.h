@@ -18,7 +18,7 @@
 
 /* -- features -- */
 
-/* Each field's bag summed, side by side. table (U, d) -> (n, F d) */
+/* Each field's bag summed (or averaged: model.pooling), side by side. table (U, d) -> (n, F d) */
 uint32_t op_embed(struct graph *g, uint32_t table);
 /* The same of fields [from, to). table (U, d) -> (n, (to - from) d) */
 uint32_t op_embed_fields(struct graph *g, uint32_t table, size_t from, size_t to);

@@ -174,6 +174,7 @@ static void families_with(int family, unsigned variant)
     c.job.model.batch_norm = (variant & 4) != 0;
     c.job.model.dropout = variant & 8 ? 0.3 : 0;
     c.job.model.second.dropout = variant & 8 ? 0.2 : 0;
+    c.job.model.pooling = variant % 3 == 1 ? JOB_POOL_MEAN : JOB_POOL_SUM;
     check_case(&c, 1e-5);
 }
 

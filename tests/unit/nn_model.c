@@ -83,6 +83,7 @@ static void test_formulas(void **state)
             c.floats = variant & 1 ? 3 : 0;
             c.weights = (variant & 2) != 0;
             c.job.model.batch_norm = (variant & 4) != 0;
+            c.job.model.pooling = variant == 5 || variant == 2 ? JOB_POOL_MEAN : JOB_POOL_SUM;
             formulas_hold(&c);
         }
     }

@@ -98,6 +98,8 @@ static inline size_t slow_features(const struct nn_case *c, size_t i, double *e)
             const uint32_t *offsets = c->in.offsets + i * c->fields + f;
             for (size_t o = offsets[0]; o < offsets[1]; o++)
                 e[f * d + k] += weight_of(c, o) * (double)rows[c->in.index[o] * d + k];
+            if (c->job.model.pooling == JOB_POOL_MEAN && offsets[1] > offsets[0])
+                e[f * d + k] /= (double)(offsets[1] - offsets[0]);
         }
     }
     for (size_t k = 0; k < c->floats; k++)
