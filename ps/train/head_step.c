@@ -60,7 +60,8 @@ static void copy_manifest(struct manifest *to, const struct manifest *from)
 {
     *to = *from;
     to->files = mem_array(from->files_used, sizeof *to->files);
-    memcpy(to->files, from->files, from->files_used * sizeof *to->files);
+    if (from->files_used > 0)
+        memcpy(to->files, from->files, from->files_used * sizeof *to->files);
     to->splits = mem_array(from->splits_used, sizeof *to->splits);
     if (from->splits_used > 0)
         memcpy(to->splits, from->splits, from->splits_used * sizeof *to->splits);
