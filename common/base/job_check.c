@@ -65,12 +65,12 @@ static enum status check_histories(const struct job *job, struct errbuf *err)
         for (size_t j = 0; j < job->data.fields_used; j++) {
             const int type = job->data.fields[j].type;
             found |= strcmp(job->data.fields[j].name, f->of) == 0 &&
-                     (type == FIELD_ID || type == FIELD_ITEM);
+                     (type == FIELD_ID || type == FIELD_ITEM || type == FIELD_LABEL);
         }
         if (!found)
             return errbuf_set(err, ST_USAGE,
-                              "data.fields[%zu].of: \"%s\" is no field of type id or item", i,
-                              f->of);
+                              "data.fields[%zu].of: \"%s\" is no field of type id, item or label",
+                              i, f->of);
     }
     return ST_OK;
 }

@@ -355,7 +355,8 @@ static const struct option field_rows[] = {
     {"ids_max", OPT_U64, OF(ids_max), 1, 1e6, "1000", NULL, "type=ids", 0,
      "longer bags are cut to their first so many"},
     {"of", OPT_TEXT, OF(of), 0, 0, "", NULL, "type=history", 0,
-     "the field of one id whose earlier values, of the same user, this field holds, oldest first"},
+     "field of type id, item or label: its earlier values of the same user, oldest first; label: "
+     "0, 1"},
     {"max", OPT_U64, OF(max), 1, 1e4, "50", NULL, "type=history", 0, "most of them, the newest"},
     {"when", OPT_CHOICE, OF(when), 0, 0, "all", "all|positive", "type=history", 0,
      "of all earlier records, or of those whose label is positive"},

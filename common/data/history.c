@@ -66,6 +66,23 @@ static uint64_t place_of_time(const struct history *h, const struct event *event
     return low;
 }
 
+/* What a history of field `of`, in slot `slot`, holds of an event: the id of its record, or its label as a text. */
+struct held {
+    size_t of, slot;
+    uint64_t missing;
+    bool label;
+};
+
+static struct held held_of(const struct history *h, size_t slot)
+{
+    const struct schema *s = &h->encoder->schema;
+    const size_t of = s->field[s->ids[slot]].of;
+    struct held held = {.of = s->field[of].slot, .slot = slot, .label = of == s->label};
+    if (!held.label)
+        held.missing = encoder_key_missing(h->encoder, held.of);
+    return held;
+}
+
 /* The id of slot `of` in a record. */
 static uint64_t id_of(const struct cache_writer *all, const struct cache_block *block, size_t of,
                       uint64_t row)
@@ -73,6 +90,15 @@ static uint64_t id_of(const struct cache_writer *all, const struct cache_block *
     size_t b = cache_writer_block_of(all, row), F = all->shape.fields;
     size_t i = (size_t)(row - all->entry[b].first_row);
     return block[b].key[block[b].bag[i * F + of]];
+}
+
+static uint64_t held_id(const struct history *h, const struct held *held,
+                        const struct cache_writer *all, const struct cache_block *block,
+                        uint64_t row)
+{
+    const bool positive = h->events.item[row].mark & POSITIVE;
+    return held->label ? encoder_key(h->encoder, held->slot, positive ? "1" : "0", 1)
+                       : id_of(all, block, held->of, row);
 }
 
 static void put_key(const struct history *h, struct cache_writer *w, uint64_t key)
@@ -99,8 +125,9 @@ void history_put(const struct history *h, const struct cache_writer *all,
     const struct schema *s = &h->encoder->schema;
     const struct schema_field *f = &s->field[s->ids[slot]];
     const struct event *event = &h->events.item[row];
-    size_t of = s->field[f->of].slot, begin = w->keys;
-    uint64_t missing = encoder_key_missing(h->encoder, of), first = h->events.first[event->user];
+    const struct held held = held_of(h, slot);
+    size_t begin = w->keys;
+    uint64_t first = h->events.first[event->user];
     if (event->mark & NOBODY)
         return;
     uint64_t k = place_of_time(h, event);
@@ -114,8 +141,8 @@ void history_put(const struct history *h, const struct cache_writer *all,
         }
         if (before->mark & NOBODY) /* without a time: none stand before these */
             break;
-        uint64_t id = id_of(all, block, of, h->events.order[k - 1]);
-        if (id != missing)
+        uint64_t id = held_id(h, &held, all, block, h->events.order[k - 1]);
+        if (held.label || id != held.missing)
             put_key(h, w, id);
         k--;
     }

@@ -4,7 +4,7 @@
  * its own (of one instant nobody knows the order, and a log of seconds has many), oldest first, at most `max`, the
  * newest; with `when: positive` only of records with a positive label. Parts don't matter: at the moment of a test
  * record everything before it is known, also what is valid or test. A record without a user or a time has an empty
- * history and stands in nobody's; a missing id is left out.
+ * history and stands in nobody's; a missing id is left out. A history of the label holds the ids 1 and 0.
  */
 #ifndef PENSTOCK_COMMON_DATA_HISTORY_H
 #define PENSTOCK_COMMON_DATA_HISTORY_H

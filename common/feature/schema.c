@@ -253,10 +253,12 @@ enum status schema_derive(struct schema *s, const struct job *job, struct errbuf
         if (j->type != FIELD_HISTORY || at == SCHEMA_NONE || s->libsvm)
             continue;
         size_t of = find_name(s, text_or(j->of, ""));
-        if (of == SCHEMA_NONE || (s->field[of].type != FIELD_ID && s->field[of].type != FIELD_ITEM))
+        if (of == SCHEMA_NONE ||
+            (s->field[of].type != FIELD_ID && s->field[of].type != FIELD_ITEM &&
+             s->field[of].type != FIELD_LABEL))
             return errbuf_set(err, ST_USAGE,
-                              "data.fields: %s: of: \"%s\" is no field of type id or item", j->name,
-                              text_or(j->of, ""));
+                              "data.fields: %s: of: \"%s\" is no field of type id, item or label",
+                              j->name, text_or(j->of, ""));
         if (s->user == SCHEMA_NONE || s->time == SCHEMA_NONE)
             return errbuf_set(err, ST_USAGE,
                               "data.fields: %s is a history, which needs a field of type user and "

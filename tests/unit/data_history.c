@@ -113,6 +113,35 @@ static void by_hand(void **state)
     release();
 }
 
+/* A history of the label: 1 and 0, rows of its own. */
+static void of_the_label(void **state)
+{
+    struct dataset *d;
+    struct batch b;
+    const uint64_t seed = hash_bytes("y", 1, 0);
+    (void)state;
+    begin(LOG, FIELDS "    - {name: moods, type: history, of: y, max: 3}\n"
+                      "    - {name: yes, type: history, of: y, max: 1, when: positive}\n");
+    must(convert("moods"));
+    must(dataset_open(&job, case_path("moods"), PART_TRAIN, &d, &err));
+    batch_init(&b, d, 1);
+    static const char *const want[][2] = {
+        {"1", "1"}, {"", ""}, {"11", "1"}, {"11", "1"},  {"110", "1"}, {"100", "1"}, {"0", ""},
+        {"", ""},   {"", ""}, {"", ""},    {"001", "1"}, {"011", "1"}, {"", ""}};
+    for (uint64_t i = 0; i < dataset_rows(d); i++) {
+        must(dataset_batch(d, &i, 1, &b, &err));
+        for (size_t f = 0; f < 2; f++) {
+            const size_t from = b.offsets[2 + f], n = b.offsets[3 + f] - from;
+            assert_int_equal(n, strlen(want[i][f]));
+            for (size_t k = 0; k < n; k++)
+                assert_true(b.keys[b.index[from + k]] == hash_bytes(want[i][f] + k, 1, seed));
+        }
+    }
+    batch_release(&b);
+    dataset_close(d);
+    release();
+}
+
 static void shares_rows(void **state)
 {
     struct encoder *e;
@@ -191,8 +220,9 @@ static void refused(void **state)
 {
     (void)state;
     refuses(FIELDS "    - {name: h, type: history, of: itm}\n",
-            "data.fields: h: of: \"itm\" is no field of type id or item");
-    refuses(FIELDS "    - {name: h, type: history, of: user}\n", "is no field of type id or item");
+            "data.fields: h: of: \"itm\" is no field of type id, item or label");
+    refuses(FIELDS "    - {name: h, type: history, of: user}\n",
+            "is no field of type id, item or label");
     refuses("  fields:\n    - {name: y, type: label}\n    - {name: user, type: user}\n"
             "    - {name: item, type: item}\n    - {name: h, type: history, of: item}\n",
             "h is a history, which needs a field of type user and one of type time");
@@ -382,10 +412,10 @@ static void ml_100k(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(by_hand),      cmocka_unit_test(shares_rows),
-        cmocka_unit_test(hashed_users), cmocka_unit_test(refused),
-        cmocka_unit_test(cache_knows),  cmocka_unit_test(as_the_plain_one),
-        cmocka_unit_test(ml_100k),
+        cmocka_unit_test(by_hand),          cmocka_unit_test(of_the_label),
+        cmocka_unit_test(shares_rows),      cmocka_unit_test(hashed_users),
+        cmocka_unit_test(refused),          cmocka_unit_test(cache_knows),
+        cmocka_unit_test(as_the_plain_one), cmocka_unit_test(ml_100k),
     };
     return cmocka_run_group_tests(tests, NULL, case_cleanup);
 }
