@@ -82,7 +82,7 @@ in = $(patsubst %,$(1)/%.c,$(2))
 SRC_base     := $(call in,common/base, \
     bytes clock crc32c errbuf file hash job job_check job_join job_optim job_options json log mem option options \
     plan progress queue rng stats status stream thread utf8 yaml)
-SRC_math     := $(call in,common/math,gemm gemm_avx512 inverse vec vec_avx2 vec_avx512 vec_plain)
+SRC_math     := $(call in,common/math,gemm gemm_avx512 inverse merge vec vec_avx2 vec_avx512 vec_plain)
 SRC_nn       := $(call in,common/nn, \
     epilogue graph model model_cnn model_dcnv2 model_deepfm model_din model_dlrm model_finalmlp model_finalnet model_fm \
     model_gru model_lr model_lstm model_mlp model_sasrec model_widedeep op_activation op_add op_attention \
