@@ -65,10 +65,19 @@ static void next_life(struct sim_conf *c, struct rng *r, bool last)
     choose_death(c, r);
 }
 
+/* Workers that four slices can be dealt to. */
+static void next_life_bsp(struct sim_conf *c, struct rng *r)
+{
+    c->workers = 1u << rng_below(r, 3);
+    c->permits = 1;
+}
+
 static struct sim_world *lives(uint64_t seed, struct sim_conf conf)
 {
     struct rng r = {.key = rng_mix(seed, 3), .n = 0};
     next_life(&conf, &r, false);
+    if (conf.bsp)
+        next_life_bsp(&conf, &r);
     struct sim_world *w = sim_new(&conf, NULL);
     for (uint64_t n = 2;; n++) {
         bool killed = sim_run(w);
@@ -76,6 +85,8 @@ static struct sim_world *lives(uint64_t seed, struct sim_conf conf)
         if (w->failed || (!killed && !died && conf.stop_us == 0))
             break;
         next_life(&conf, &r, n >= LIVES);
+        if (conf.bsp)
+            next_life_bsp(&conf, &r);
         sim_restart(w, &conf);
     }
     sim_check_end(w);
@@ -103,4 +114,46 @@ struct sim_world *sim_history_stale(uint64_t seed, bool check_all)
     conf.hold_us = 1000000;
     conf.write_us = 2000000;
     return lives(seed, conf);
+}
+
+/* The same log on one worker and one shard, in order, without a cut but those at the ends of epochs. */
+static void check_bits(struct sim_world *w)
+{
+    struct sim_conf conf = sim_conf_quiet(1), *c = &w->conf;
+    struct sim_outcome got, want;
+    conf.workers = conf.shards = conf.permits = 1;
+    conf.bsp = true;
+    conf.check_all = false;
+    conf.cut_every_us = 1000000000;
+    conf.records = c->records;
+    conf.batch = c->batch;
+    conf.epochs = c->epochs;
+    conf.has_valid = c->has_valid;
+    conf.plateau_factor = c->plateau_factor;
+    conf.replay = c->replay;
+    struct sim_world *one = sim_new(&conf, NULL);
+    sim_run(one);
+    if (one->failed) {
+        sim_fail(w, "one worker", "%s", one->why);
+    } else {
+        sim_outcome_take(w, &got);
+        sim_outcome_take(one, &want);
+        const char *what = sim_outcome_differs(&want, &got);
+        if (what != NULL)
+            sim_fail(w, "bits", "%s differs from what one worker gets", what);
+        sim_outcome_release(&got);
+        sim_outcome_release(&want);
+    }
+    sim_free(one);
+}
+
+struct sim_world *sim_history_bsp(uint64_t seed, bool check_all)
+{
+    struct sim_conf conf = sim_conf_lossy(seed);
+    conf.bsp = true;
+    conf.check_all |= check_all;
+    struct sim_world *w = lives(seed, conf);
+    if (!w->failed)
+        check_bits(w);
+    return w;
 }
