@@ -50,4 +50,23 @@ for sig in TERM KILL; do
     check "$sig: 4 workers go on" train "$name" --workers 4 --servers 2 --shards 4 --resume
     same "$name"
 done
+
+# A next-item model, whose negatives are drawn by slice.
+awk 'BEGIN { srand(4); for (u = 0; u < 200; u++) for (n = 4 + int(rand() * 12); n > 0; n--) print "u" u, "i" int(rand() * 60) }' >"$WORK/log"
+cat >"$WORK/next.yaml" <<YAML
+data:
+  root: $WORK
+  train: log
+  delimiter: " "
+  header: false
+  records: sequences
+  fields: [{name: user, type: user}, {name: item, type: item}]
+  sequence: {max: 20}
+model: {family: sasrec, embedding: 16, dropout: .1, loss: sampled, negatives: 20}
+train: {epochs: 2, batch: 50, consistency: bsp, slices: 4}
+YAML
+for n in 1 2 4; do
+    check "next item, $n workers" "$PENSTOCK" train "$WORK/next.yaml" --out "$WORK/next$n" --workers $n --shards 2
+    check "next item, $n workers: equal tables" equal next1 next$n
+done
 finish
