@@ -60,24 +60,19 @@ static void next_life(struct sim_conf *c, struct rng *r, bool last)
     c->shards = 1 + (uint32_t)rng_below(r, 4);
     c->workers = 1 + (uint32_t)rng_below(r, 4);
     c->permits = 1 + (uint32_t)rng_below(r, 3);
+    if (c->bsp) { /* as many as four slices can be dealt to */
+        c->workers = c->workers == 3 ? 4 : c->workers;
+        c->permits = 1;
+    }
     c->kill_us = last || stop ? 0 : at;
     c->stop_us = last || !stop ? 0 : at;
     choose_death(c, r);
-}
-
-/* Workers that four slices can be dealt to. */
-static void next_life_bsp(struct sim_conf *c, struct rng *r)
-{
-    c->workers = 1u << rng_below(r, 3);
-    c->permits = 1;
 }
 
 static struct sim_world *lives(uint64_t seed, struct sim_conf conf)
 {
     struct rng r = {.key = rng_mix(seed, 3), .n = 0};
     next_life(&conf, &r, false);
-    if (conf.bsp)
-        next_life_bsp(&conf, &r);
     struct sim_world *w = sim_new(&conf, NULL);
     for (uint64_t n = 2;; n++) {
         bool killed = sim_run(w);
@@ -85,8 +80,6 @@ static struct sim_world *lives(uint64_t seed, struct sim_conf conf)
         if (w->failed || (!killed && !died && conf.stop_us == 0))
             break;
         next_life(&conf, &r, n >= LIVES);
-        if (conf.bsp)
-            next_life_bsp(&conf, &r);
         sim_restart(w, &conf);
     }
     sim_check_end(w);
