@@ -82,7 +82,7 @@ in = $(patsubst %,$(1)/%.c,$(2))
 SRC_base     := $(call in,common/base, \
     bytes clock crc32c errbuf file hash job job_check job_join job_optim job_options json log mem option options \
     plan progress queue rng stats status stream thread utf8 yaml)
-SRC_math     := $(call in,common/math,gemm gemm_avx512 inverse vec vec_avx2 vec_avx512 vec_plain)
+SRC_math     := $(call in,common/math,gemm gemm_avx512 inverse merge vec vec_avx2 vec_avx512 vec_plain)
 SRC_nn       := $(call in,common/nn, \
     epilogue graph model model_cnn model_dcnv2 model_deepfm model_din model_dlrm model_finalmlp model_finalnet model_fm \
     model_gru model_lr model_lstm model_mlp model_sasrec model_widedeep op_activation op_add op_attention \
@@ -105,12 +105,12 @@ SRC_snapshot := $(call in,ps/snapshot, \
     chain cut cut_file cut_hash cut_list diff fence manifest manifest_dir names part place prune restore \
     safetensors undo verify)
 SRC_train    := $(call in,ps/train, \
-    applier cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \
+    applier clock cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \
     head_peers head_report head_step head_thread ps_run recipe recv_order recv_pull recv_push shard_cut \
     shard_load shard_log shard_state shard_step shard_thread)
 SRC_worker   := $(call in,worker, \
     baseline candidates client_order client_pull client_push client_state client_step comm ease evaluate feeder \
-    flight io_thread judge pipeline plan_mode trainer)
+    flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
     args ask batch board cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train exporter \
     final folds hosts place prepare run watch)

@@ -277,7 +277,7 @@ static struct json *make_report(const struct final *f)
     uint64_t here = json_u64(f->head, "counters.applied", 0) - f->dir->resumed_applied;
     json_set_str(out, "job", job->name);
     json_set_str(out, "model", job_family_name(job->model.family));
-    json_set_str(out, "consistency", "async");
+    json_set_str(out, "consistency", job_consistency_name(job->train.consistency));
     json_set_u64(out, "servers", job->cluster.servers);
     json_set_u64(out, "shards", job->cluster.shards);
     json_set_u64(out, "workers", job->cluster.workers);

@@ -33,6 +33,7 @@ struct client {
     struct msg *order;     /* owned; NULL before the first */
     uint64_t order_us;     /* last sign of life of the head */
     uint64_t hold_n, held; /* the HOLD to answer, and the one answered */
+    uint64_t clock;        /* bsp: pushes to have started before that answer */
     uint64_t evaluate, evaluated;
     struct client_result result;
     /* -- pushes -- */

@@ -41,7 +41,7 @@ static void reset(struct client *c)
     drop_list(c, &c->eval);
     c->permits_used = 0;
     c->seq = 0;
-    c->held = c->hold_n = 0;
+    c->held = c->hold_n = c->clock = 0;
     c->leases = 0;
     c->leased = 0;
     c->evaluate = c->evaluated = 0;
@@ -81,7 +81,7 @@ static void obey_mode(struct client *c)
     switch (o->mode) {
     case MODE_RUN:
         c->open = o->open;
-        c->held = c->hold_n = 0;
+        c->held = c->hold_n = c->clock = 0;
         if (o->evaluate > c->evaluate) {
             c->evaluate = o->evaluate;
             client_act(c, CLIENT_EVALUATE)->evaluate = o->evaluate;
@@ -90,8 +90,11 @@ static void obey_mode(struct client *c)
         client_pull(c);
         break;
     case MODE_HOLD:
+        c->open = o->open; /* the RUN before may have been lost, and there may be steps to start */
         c->hold_n = o->n;
         c->held = 0;
+        c->clock = o->clock;
+        client_start(c);
         client_hold(c);
         break;
     case MODE_TAKE: /* stays held */

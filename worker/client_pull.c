@@ -61,7 +61,8 @@ static void ask(struct client *c, struct flight *f)
                                       .tables = sparse_mask(c->conf.plan),
                                       .dense = true,
                                       .handle = !f->eval,
-                                      .n = (uint32_t)f->part[s].n};
+                                      .n = (uint32_t)f->part[s].n,
+                                      .clock = c->conf.bsp && !f->eval ? c->seq : 0};
         m->frames = 1;
         flight_keys(f, s, c->conf.pool, &m->frame[0]);
         client_send(c, s, m);

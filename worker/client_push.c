@@ -4,6 +4,9 @@
  * shard, since every push goes to every shard), the tag of the open interval, and moves the progress of its
  * lease: from then on it is part of what HELD promises. Nothing is copied for resending; the gradients
  * stay in the flight until every shard has acknowledged, and the frames are gathered again.
+ *
+ * bsp: a step is pushed by all workers, and a cut lies between steps. A HOLD then may name a clock, the largest
+ * that any worker answered the HOLD before with: whoever is behind it still starts pushes up to that clock.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -23,8 +26,8 @@ static void send_push(struct client *c, struct flight *f, uint32_t s)
                                   .handle = keys ? 0 : p->handle,
                                   .epoch = f->epoch,
                                   .split = f->split,
-                                  .begin = f->begin,
-                                  .end = f->end,
+                                  .begin = c->conf.bsp ? f->part_begin : f->begin,
+                                  .end = c->conf.bsp ? f->part_end : f->end,
                                   .pulled_step = p->step};
     flight_gather(f, c->conf.plan, s, c->shards, keys, c->conf.pool, m);
     client_send(c, s, m);
@@ -69,9 +72,14 @@ static void start(struct client *c, struct flight *f)
         send_push(c, f, s);
 }
 
+static bool may_start(const struct client *c)
+{
+    return c->mode == MODE_RUN || (c->mode == MODE_HOLD && c->seq < c->clock);
+}
+
 void client_start(struct client *c)
 {
-    for (struct flight *f = c->train.head; f != NULL && c->mode == MODE_RUN; f = f->next) {
+    for (struct flight *f = c->train.head; f != NULL && may_start(c); f = f->next) {
         if (f->where == FLIGHT_STARTED)
             continue;
         if (f->where != FLIGHT_KEPT || c->fault[0] != '\0')
@@ -95,7 +103,7 @@ void client_grads(struct client *c, struct flight *f)
 void client_hold(struct client *c)
 {
     bool quiet = SIM_BUG(6) ? c->shard[0].acked == c->seq : client_unacked(c) == 0;
-    if (c->mode != MODE_HOLD || c->held == c->hold_n || !quiet)
+    if (c->mode != MODE_HOLD || c->held == c->hold_n || !quiet || c->seq < c->clock)
         return;
     c->held = c->hold_n;
     c->state_due = true;

@@ -93,6 +93,10 @@ uint32_t client_progress(const struct client *c, struct msg_progress out[LEASES_
     for (uint32_t i = 0; i < c->leases; i++) {
         out[i] = (struct msg_progress){
             .epoch = c->lease[i].epoch, .split = c->lease[i].split, .upto = c->lease[i].upto};
+        /* bsp has one split, lent in parts: what was pushed ends where the first unfinished part stands */
+        if (c->conf.bsp && i > 0 && c->lease[i].upto == c->lease[i].begin &&
+            out[i].epoch == out[i - 1].epoch)
+            out[i].upto = out[i - 1].upto;
     }
     return c->leases;
 }
@@ -138,6 +142,7 @@ void client_state(struct client *c)
     w->eval_count = c->result.count;
     memcpy(w->fault, c->fault, sizeof w->fault);
     w->fault_code = c->fault_code;
+    w->clock = c->seq;
     c->state_us = c->now_us;
     c->state_due = false;
     client_send(c, CLIENT_TO_HEAD, m);

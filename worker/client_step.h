@@ -28,7 +28,8 @@ struct client_conf {
     uint32_t rank, world_size;
     const struct plan *plan; /* borrowed */
     uint32_t permits;        /* staleness + 1 */
-    uint32_t leases_max;     /* how many leases to hold at once; 2 */
+    bool bsp; /* all workers push each step: pulls wait for the clock, HOLD aligns; permits is 1 */
+    uint32_t leases_max; /* how many leases to hold at once; 2 */
     uint64_t beat_us, resend_us, orphan_us;
     struct frame_pool *pool; /* borrowed; push and pull frames */
 };
@@ -104,10 +105,10 @@ const struct histogram *client_stalls(const struct client *c); /* us a computed 
 void client_check(const struct client *c);
 /* What the shell and tests read. */
 struct client_view {
-    uint64_t e, n;  /* of the last order obeyed */
-    enum mode mode; /* 0 before the first */
-    uint64_t open, held, seq;
-    uint64_t unacked; /* pushes started and not acked everywhere */
+    uint64_t e, n;            /* of the last order obeyed */
+    enum mode mode;           /* 0 before the first */
+    uint64_t open, held, seq; /* seq: of bsp the clock, too */
+    uint64_t unacked;         /* pushes started and not acked everywhere */
     uint32_t permits_used;
     uint64_t leased;
     bool idle, ended;

@@ -3,7 +3,8 @@
  * A lease is a range [begin, end) of the epoch's order. Position i of epoch E is record
  * rng_permute(rng_mix(seed, E), rows, i) where train.shuffle is on, else i: a function of the seed, so any
  * worker, at any time, reads the same. A batch never crosses the end of a lease, for a push names one
- * range of one split. An evaluation is a lease of this rank's share of the valid part, in file order.
+ * range of one split. bsp: a step is train.batch records of the lease for all workers together, of which this
+ * one reads its slices. An evaluation is a lease of this rank's share of the valid part, in file order.
  *
  * A next-item model's batch also gets the items it is scored over (candidates.h), which are pulled like all other keys.
  */
@@ -53,43 +54,80 @@ static void take_task(struct feeder *f)
     }
 }
 
-static void name_rows(struct feeder *f, size_t n)
+static void name_rows(struct feeder *f, uint64_t at, size_t n)
 {
     const struct job *job = &f->p->run->job;
     bool shuffle = f->task.kind == TASK_LEASE && job->train.shuffle;
     uint64_t key = rng_mix(job->train.seed, f->task.lease.epoch);
     for (size_t i = 0; i < n; i++)
-        f->rows[i] = shuffle ? rng_permute(key, f->p->train_rows, f->at + i) : f->at + i;
+        f->rows[i] = shuffle ? rng_permute(key, f->p->train_rows, at + i) : at + i;
+}
+
+static enum status fill_batch(struct feeder *f, uint64_t at, size_t n, struct batch *b,
+                              struct errbuf *err)
+{
+    const bool lease = f->task.kind == TASK_LEASE;
+    name_rows(f, at, n);
+    enum status st = dataset_batch(lease ? f->train : f->valid, f->rows, n, b, err);
+    if (st != ST_OK)
+        return st;
+    if (lease)
+        candidates_train(&f->candidates, b, f->task.lease.epoch, at);
+    else
+        candidates_all(&f->candidates, b);
+    return ST_OK;
+}
+
+/* bsp: this worker's slices of the step [begin, end). */
+static enum status fill_slices(struct feeder *f, struct work *w, uint64_t begin, uint64_t end,
+                               struct errbuf *err)
+{
+    struct slices *s = &w->slices;
+    const uint64_t S = job_slices(&f->p->run->job), first = f->p->rank * s->count;
+    enum status st = ST_OK;
+    for (size_t i = 0; i < s->count && st == ST_OK; i++) {
+        uint64_t at = slices_at(begin, end, first + i, S);
+        size_t n = (size_t)(slices_at(begin, end, first + i + 1, S) - at);
+        s->batch[i].n = s->batch[i].unique = 0;
+        if (n > 0)
+            st = fill_batch(f, at, n, &s->batch[i], err);
+    }
+    if (st != ST_OK)
+        return st;
+    slices_merge_keys(s);
+    w->flight.part_begin = slices_at(begin, end, first, S);
+    w->flight.part_end = slices_at(begin, end, first + s->count, S);
+    w->flight.keys = s->keys.keys;
+    w->flight.unique = s->keys.n;
+    return ST_OK;
 }
 
 /* false: the batch can't be read; told. */
 static bool fill(struct feeder *f, struct work *w)
 {
     struct errbuf err = ERRBUF_INIT;
-    bool lease = f->task.kind == TASK_LEASE;
+    bool lease = f->task.kind == TASK_LEASE, slices = lease && f->p->slices > 0;
     size_t left = (size_t)(f->end - f->at), n = left < f->batch ? left : f->batch;
-    name_rows(f, n);
-    enum status st = dataset_batch(lease ? f->train : f->valid, f->rows, n, &w->batch, &err);
+    struct flight *fl = &w->flight;
+    enum status st = slices ? fill_slices(f, w, f->at, f->at + n, &err)
+                            : fill_batch(f, f->at, n, &w->batch, &err);
     if (st != ST_OK) {
         pipeline_fault(f->p, st, "%s", err.text);
         return false;
     }
-    if (lease)
-        candidates_train(&f->candidates, &w->batch, f->task.lease.epoch, f->at);
-    else
-        candidates_all(&f->candidates, &w->batch);
     w->kind = lease ? WORK_TRAIN : WORK_EVAL;
     w->generation = f->task.generation;
     w->computed = false;
-    struct flight *fl = &w->flight;
-    flight_reserve(fl, &f->p->run->plan, w->batch.unique);
+    if (!slices) {
+        fl->keys = w->batch.keys;
+        fl->unique = w->batch.unique;
+    }
+    flight_reserve(fl, &f->p->run->plan, fl->unique);
     fl->eval = !lease;
     fl->epoch = f->task.lease.epoch;
     fl->split = f->task.lease.split;
     fl->begin = f->at;
     fl->end = f->at + n;
-    fl->keys = w->batch.keys;
-    fl->unique = w->batch.unique;
     f->at += n;
     return true;
 }

@@ -32,9 +32,11 @@ enum flight_at {
 
 struct flight {
     /* -- set by the shell before CLIENT_BATCH -- */
-    uint64_t epoch, split, begin, end; /* record range in the epoch's order */
-    bool eval;                         /* rows only: no permit, no handle, no push */
-    const uint64_t *keys;              /* (unique), distinct; valid until done */
+    uint64_t epoch, split, begin,
+        end;                       /* record range in the epoch's order; bsp: of the whole step */
+    uint64_t part_begin, part_end; /* bsp: this worker's part of it, perhaps empty */
+    bool eval;                     /* rows only: no permit, no handle, no push */
+    const uint64_t *keys;          /* (unique), distinct; valid until done */
     size_t unique;
     /* -- memory made by flight_init, sized for unique_max; filled by the client before CLIENT_ROWS -- */
     float *rows[PLAN_TABLES_MAX]; /* sparse table t: (unique, dim) */

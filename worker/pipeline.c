@@ -16,6 +16,14 @@ enum {
     TOKENS_MAX = 4 /* evaluations that begin or end at a time: one, and old ones after a reset */
 };
 
+/* Shares are whole batches, cut at the same records for any number of ranks: so a record is scored in the same
+ * batch, and its score has the same bits, whoever does it. */
+static uint64_t share(uint64_t records, uint64_t batch, uint32_t rank, uint32_t size)
+{
+    const uint64_t at = (records + batch - 1) / batch * rank / size * batch;
+    return at < records ? at : records;
+}
+
 void pipeline_open(struct pipeline *p, const struct run_dir *run, uint32_t rank, uint32_t size,
                    const struct dataset *train, uint64_t valid_rows)
 {
@@ -25,8 +33,10 @@ void pipeline_open(struct pipeline *p, const struct run_dir *run, uint32_t rank,
     p->size = size;
     p->train_rows = dataset_rows(train);
     p->valid_rows = valid_rows;
-    p->share_begin = valid_rows * rank / size;
-    p->share_end = valid_rows * (rank + 1) / size;
+    p->share_begin = share(valid_rows, run->job.train.batch, rank, size);
+    p->share_end = share(valid_rows, run->job.train.batch, rank + 1, size);
+    if (run->job.train.consistency == JOB_BSP)
+        p->slices = (size_t)job_slices(&run->job) / size;
     p->works = (size_t)run->job.train.staleness + 1 + PREFETCH;
     p->work = mem_array(p->works, sizeof(*p->work));
     p->tasks = queue_new(TASKS_MAX);
@@ -39,6 +49,8 @@ void pipeline_open(struct pipeline *p, const struct run_dir *run, uint32_t rank,
     for (size_t i = 0; i < p->works; i++) {
         struct work *w = &p->work[i];
         batch_init(&w->batch, train, (size_t)run->job.train.batch);
+        slices_init(&w->slices, train, p->slices, (size_t)run->job.train.batch,
+                    job_slices(&run->job));
         flight_init(&w->flight, &run->plan, UNIQUE_FIRST);
         w->flight.user = w;
         pipeline_pass(p, p->idle, w);
@@ -69,6 +81,7 @@ void pipeline_close(struct pipeline *p)
     drain(p->idle, true);
     for (size_t i = 0; i < p->works; i++) {
         batch_release(&p->work[i].batch);
+        slices_release(&p->work[i].slices);
         flight_release(&p->work[i].flight, &p->run->plan);
     }
     free(p->work);

@@ -27,6 +27,7 @@
 #include "common/net/wake.h"
 #include "worker/client_step.h"
 #include "worker/flight.h"
+#include "worker/slices.h"
 
 enum work_kind {
     WORK_TRAIN,
@@ -39,7 +40,8 @@ struct work {
     uint64_t generation; /* when it was filled */
     struct flight flight;
     struct batch batch;
-    bool computed; /* gradients are there */
+    struct slices slices; /* bsp: instead of batch in training */
+    bool computed;        /* gradients are there */
     /* -- WORK_EVALUATE -- */
     uint64_t evaluate;
     struct client_result result;
@@ -58,9 +60,10 @@ struct pipeline {
     const struct run_dir *run; /* borrowed */
     uint32_t rank, size;
     uint64_t train_rows, valid_rows;
-    uint64_t share_begin, share_end; /* this rank's records of the valid part */
+    uint64_t share_begin, share_end; /* this rank's records of the valid part: whole batches */
     struct work *work;               /* (works) owned */
     size_t works;
+    size_t slices;                                  /* bsp: of a step, this rank's; else 0 */
     struct queue *tasks;                            /* of struct task, owned by whoever pops */
     struct queue *idle, *filled, *ready, *computed; /* of struct work */
     struct wake io_wake; /* something for the io thread is in filled or computed */

@@ -35,6 +35,7 @@ struct trainer {
     const struct feeder *feeder;
     float *logits; /* (batch); of an evaluation that ranks, the ranks */
     bool ranks;    /* the model does: no logits in training, and no AUC */
+    struct slice_sum slices;
     /* the epoch so far */
     struct client_epoch totals;
     uint64_t correct; /* of totals.count */
@@ -47,9 +48,8 @@ struct trainer {
     struct evaluate evaluate;
 };
 
-static void set_input(const struct work *w, struct model_input *in)
+static void set_input(const struct batch *b, uint64_t epoch, struct model_input *in)
 {
-    const struct batch *b = &w->batch;
     *in = (struct model_input){.n = b->n,
                                .unique = b->unique,
                                .offsets = b->offsets,
@@ -58,7 +58,7 @@ static void set_input(const struct work *w, struct model_input *in)
                                .floats = b->floats_used > 0 ? b->floats : NULL,
                                .labels = b->labels,
                                .record = b->record,
-                               .epoch = w->flight.epoch,
+                               .epoch = epoch,
                                .candidate = b->candidate,
                                .candidates = b->candidates};
 }
@@ -87,24 +87,26 @@ static void scale(float *g, size_t n, float by)
         g[i] *= by;
 }
 
-/* Gradients of plan table t in a flight; NULL for the stat table, which has none. */
-static float *gradient(const struct flight *f, const struct plan_table *t, size_t i, size_t *out_n)
+/* Gradients of plan table t, of a batch with so many unique keys; NULL for the stat table, which has none. */
+static float *gradient(const struct model_grads *g, size_t unique, const struct plan_table *t,
+                       size_t i, size_t *out_n)
 {
     switch (t->kind) {
-    case PLAN_SPARSE: *out_n = f->unique * t->dim; return f->grad_rows[i];
-    case PLAN_DENSE: *out_n = (size_t)t->blocks * DENSE_BLOCK; return f->grad_dense;
+    case PLAN_SPARSE: *out_n = unique * t->dim; return g->rows[i];
+    case PLAN_DENSE: *out_n = (size_t)t->blocks * DENSE_BLOCK; return g->dense;
     case PLAN_STAT: break;
     }
     return NULL;
 }
 
-/* Global norm of the push's gradient at most train.clip. A norm that is no number clips nothing. */
-static void clip(const struct plan *plan, const struct flight *f, double most)
+/* Global norm of a batch's gradient at most train.clip. A norm that is no number clips nothing. */
+static void clip(const struct plan *plan, const struct model_grads *grads, size_t unique,
+                 double most)
 {
     double sum = 0;
     size_t n = 0;
     for (size_t t = 0; t < plan->tables_used; t++) {
-        const float *g = gradient(f, &plan->tables[t], t, &n);
+        const float *g = gradient(grads, unique, &plan->tables[t], t, &n);
         if (g != NULL)
             sum += square_sum(g, n);
     }
@@ -112,7 +114,7 @@ static void clip(const struct plan *plan, const struct flight *f, double most)
     if (!(norm > most))
         return;
     for (size_t t = 0; t < plan->tables_used; t++) {
-        float *g = gradient(f, &plan->tables[t], t, &n);
+        float *g = gradient(grads, unique, &plan->tables[t], t, &n);
         if (g != NULL)
             scale(g, n, (float)(most / norm));
     }
@@ -120,15 +122,16 @@ static void clip(const struct plan *plan, const struct flight *f, double most)
 
 /* -- training -- */
 
-static void say_bad_loss(struct trainer *r, const struct work *w, double loss)
+static void say_bad_loss(struct trainer *r, const struct work *w, const struct batch *b,
+                         double loss)
 {
     const char *path = "?";
-    uint64_t offset = 0, record = w->batch.record[0];
+    uint64_t offset = 0, record = b->record[0];
     if (++r->bad_lines > BAD_LINES_MAX)
         return;
-    for (size_t i = 0; !r->ranks && i < w->batch.n; i++) {
+    for (size_t i = 0; !r->ranks && i < b->n; i++) {
         if (!isfinite(r->logits[i])) {
-            record = w->batch.record[i];
+            record = b->record[i];
             break;
         }
     }
@@ -151,7 +154,8 @@ static void tell_totals(struct trainer *r, bool with_auc)
     pipeline_tell_totals(r->p, &r->totals);
 }
 
-static void count(struct trainer *r, const struct work *w, const struct model_loss *loss)
+static void count(struct trainer *r, const struct work *w, const struct batch *b,
+                  const struct model_loss *loss)
 {
     if (w->flight.epoch != r->totals.epoch) {
         r->totals = (struct client_epoch){.epoch = w->flight.epoch, .auc = r->ranks ? NAN : 0};
@@ -168,34 +172,61 @@ static void count(struct trainer *r, const struct work *w, const struct model_lo
         tell_totals(r, false);
         return;
     }
-    auc_add(&r->auc, r->logits, w->batch.labels, w->batch.n);
+    auc_add(&r->auc, r->logits, b->labels, b->n);
     r->auc_stale = true;
     /* The value walks two million bins: now and then, at the log's end, and when there is nothing to do. */
     tell_totals(r, w->flight.end == r->p->train_rows ||
                        clock_now_us() >= r->auc_us + AUC_PART * r->auc_cost_us);
 }
 
-static void train(struct trainer *r, struct work *w)
+/* One batch, or one slice of bsp, forward and back. */
+static void step(struct trainer *r, const struct work *w, const struct batch *b,
+                 const struct model_params *params, struct model_grads *grads)
 {
     const struct run_dir *run = r->p->run;
-    struct flight *f = &w->flight;
     struct model_input in;
+    struct model_loss loss;
+    set_input(b, w->flight.epoch, &in);
+    model_step(r->model, &in, params, grads, r->logits, &loss);
+    if (run->job.train.clip > 0)
+        clip(&run->plan, grads, b->unique, run->job.train.clip);
+    if (!isfinite(loss.sum))
+        say_bad_loss(r, w, b, loss.sum);
+    count(r, w, b, &loss);
+}
+
+static void train(struct trainer *r, struct work *w)
+{
+    struct flight *f = &w->flight;
     struct model_params params;
     struct model_grads grads;
-    struct model_loss loss;
-    set_input(w, &in);
     set_params(f, &params);
     for (size_t t = 0; t < PLAN_TABLES_MAX; t++)
         grads.rows[t] = f->grad_rows[t];
     grads.dense = f->grad_dense;
     grads.stat = f->grad_stat;
-    model_step(r->model, &in, &params, &grads, r->logits, &loss);
-    if (run->job.train.clip > 0)
-        clip(&run->plan, f, run->job.train.clip);
+    step(r, w, &w->batch, &params, &grads);
     w->computed = true;
-    if (!isfinite(loss.sum))
-        say_bad_loss(r, w, loss.sum);
-    count(r, w, &loss);
+}
+
+/* bsp: slice after slice, and their sum. A rank whose slices are empty pushes zeros. */
+static void train_slices(struct trainer *r, struct work *w)
+{
+    const struct plan *plan = &r->p->run->plan;
+    struct flight *f = &w->flight;
+    const double whole = (double)(f->end - f->begin);
+    for (size_t i = 0; i < w->slices.count; i++) {
+        const struct batch *b = &w->slices.batch[i];
+        struct model_params params;
+        struct model_grads grads;
+        if (b->n == 0)
+            continue;
+        slice_sum_begin(&r->slices, plan, &w->slices, f, i, &params, &grads);
+        step(r, w, b, &params, &grads);
+        slice_sum_scale(&r->slices, plan, &w->slices, i, (float)((double)b->n / whole));
+    }
+    slice_sum_finish(&r->slices, plan, &w->slices, f);
+    w->computed = true;
 }
 
 /* -- evaluation -- */
@@ -254,7 +285,7 @@ static void score(struct trainer *r, struct work *w)
     struct model_params params;
     if (r->token == NULL || w->generation != r->token->generation)
         return;
-    set_input(w, &in);
+    set_input(&w->batch, w->flight.epoch, &in);
     set_params(&w->flight, &params);
     evaluate_batch(&r->evaluate, r->model, &in, &params, r->logits);
 }
@@ -274,6 +305,8 @@ static void handle(struct trainer *r, struct work *w)
         bool eval = w->kind == WORK_EVAL;
         if (valid && eval)
             score(r, w);
+        else if (valid && p->slices > 0)
+            train_slices(r, w);
         else if (valid)
             train(r, w);
         pipeline_pass(p, p->computed, w); /* w is the io thread's now */
@@ -287,6 +320,7 @@ void trainer_run(struct pipeline *p, struct model *model, const struct feeder *f
 {
     struct trainer r = {.p = p, .model = model, .feeder = feeder};
     r.logits = mem_array((size_t)p->run->job.train.batch, sizeof(*r.logits));
+    slice_sum_init(&r.slices, &p->run->plan, p->slices);
     r.ranks = model_ranks(model);
     if (!r.ranks)
         auc_init(&r.auc);
@@ -303,5 +337,6 @@ void trainer_run(struct pipeline *p, struct model *model, const struct feeder *f
     evaluate_release(&r.evaluate);
     if (!r.ranks)
         auc_release(&r.auc);
+    slice_sum_release(&r.slices);
     free(r.logits);
 }

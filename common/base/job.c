@@ -576,6 +576,11 @@ const char *job_metric_name(enum job_metric metric)
     return metric == JOB_METRIC_NDCG ? "ndcg@10" : metric == JOB_METRIC_LOGLOSS ? "logloss" : "auc";
 }
 
+const char *job_consistency_name(int consistency)
+{
+    return consistency == JOB_BSP ? "bsp" : "async";
+}
+
 const char *job_family_name(int family)
 {
     static const char *const names[JOB_FAMILIES] = {

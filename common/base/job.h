@@ -61,7 +61,7 @@ enum job_top { JOB_TOP_ALL, JOB_TOP_DOTS };                      /* model.dlrm.t
 enum job_gate { JOB_GATE_NONE, JOB_GATE_BIAS, JOB_GATE_FIELDS }; /* model.finalmlp.gate */
 enum job_field_gate { JOB_FIELD_GATE_NONE, JOB_FIELD_GATE_SUM, JOB_FIELD_GATE_CONCAT };
 enum job_mix { JOB_MIX_SUM, JOB_MIX_CONCAT }; /* model.finalnet.mix */
-enum job_consistency { JOB_ASYNC };           /* train.consistency */
+enum job_consistency { JOB_ASYNC, JOB_BSP };  /* train.consistency */
 enum job_metric { JOB_METRIC_AUTO, JOB_METRIC_AUC, JOB_METRIC_NDCG, JOB_METRIC_LOGLOSS };
 enum job_optimizer {
     JOB_SGD,
@@ -220,11 +220,11 @@ struct job {
     } optimizer;
     struct {
         uint64_t epochs;
-        uint64_t batch; /* records a push */
+        uint64_t batch; /* records a push; bsp: a step, over all workers */
         uint64_t seed;
         int consistency;
         uint64_t staleness; /* permits beyond one: 0 = a batch is applied before the next pulls */
-        uint64_t slices;    /* bsp only; 0 = number of workers */
+        uint64_t slices;    /* bsp only; 0 = number of workers: job_slices */
         int dense;
         bool shuffle;
         double clip;     /* global norm of a push's gradient (data part); 0 = off */
@@ -276,6 +276,8 @@ MUST_CHECK enum status job_parse(const char *text, size_t n, const char *name, c
 /* Combinations that single rows can't judge: labels present, shards >= servers, norm on floats ... */
 MUST_CHECK enum status job_check(const struct job *job, struct errbuf *err);
 void job_release(struct job *job);
+/* Slices of a step: train.slices, or one a worker. bsp only. */
+uint64_t job_slices(const struct job *job);
 /* resolved.yaml: every key with its value; job_parse of it gives an equal job. */
 void job_dump(const struct job *job, struct buffer *out);
 /* xxh3-64 over all keys that --resume may not change. */
@@ -293,5 +295,6 @@ bool job_ranks(const struct job *job);
 enum job_metric job_metric(const struct job *job);
 const char *job_metric_name(enum job_metric metric);
 const char *job_optimizer_name(int kind);
+const char *job_consistency_name(int consistency);
 
 #endif

@@ -273,6 +273,32 @@ static enum status check_cluster(const struct job *job, struct errbuf *err)
     return ST_OK;
 }
 
+uint64_t job_slices(const struct job *job)
+{
+    return job->train.slices != 0 ? job->train.slices : job->cluster.workers;
+}
+
+/* Slices are the leaves of a tree, and each worker has one whole branch of it. */
+static enum status check_slices(const struct job *job, struct errbuf *err)
+{
+    const uint64_t slices = job_slices(job), workers = job->cluster.workers;
+    if (job->train.consistency != JOB_BSP)
+        return ST_OK;
+    if ((slices & (slices - 1)) != 0)
+        return errbuf_set(err, ST_USAGE, "train.slices: %" PRIu64 "%s is not a power of two",
+                          slices, job->train.slices == 0 ? ", as many as workers," : "");
+    if (slices % workers != 0)
+        return errbuf_set(err, ST_USAGE,
+                          "train.slices: %" PRIu64 " can't be dealt to %" PRIu64
+                          " workers evenly (bsp works with 1, 2, 4 ... workers)",
+                          slices, workers);
+    if (slices > job->train.batch)
+        return errbuf_set(err, ST_USAGE,
+                          "train.slices: %" PRIu64 " of a batch of %" PRIu64 " records", slices,
+                          job->train.batch);
+    return ST_OK;
+}
+
 enum status job_check(const struct job *job, struct errbuf *err)
 {
     enum status st = check_data(job, err);
@@ -284,5 +310,7 @@ enum status job_check(const struct job *job, struct errbuf *err)
         st = job_optim_check(job, err);
     if (st == ST_OK)
         st = check_cluster(job, err);
+    if (st == ST_OK)
+        st = check_slices(job, err);
     return st == ST_OK ? st : errbuf_wrap(err, st, "%s: ", job->path);
 }

@@ -114,6 +114,7 @@ static void encode_order(const struct msg_order *o, Penstock__Envelope *e, struc
     p.epoch = o->epoch;
     p.evaluate = o->evaluate;
     p.stop_code = o->stop_code;
+    p.clock = o->clock;
     p.why = text_of(o->why);
     e->body_case = PENSTOCK__ENVELOPE__BODY_ORDER;
     e->order = &p;
@@ -164,6 +165,7 @@ static void encode_worker(const struct msg_worker_state *w, Penstock__Envelope *
     p.eval_count = w->eval_count;
     p.fault = text_of(w->fault);
     p.fault_code = w->fault_code;
+    p.clock = w->clock;
     e->body_case = PENSTOCK__ENVELOPE__BODY_WORKER_STATE;
     e->worker_state = &p;
     pack(e, out);
@@ -271,6 +273,7 @@ static void encode_train(const struct msg *m, Penstock__Envelope *e, struct buff
         pull.dense = m->u.pull.dense;
         pull.handle = m->u.pull.handle;
         pull.n = m->u.pull.n;
+        pull.clock = m->u.pull.clock;
         e->body_case = PENSTOCK__ENVELOPE__BODY_PULL;
         e->pull = &pull;
         break;
@@ -480,6 +483,7 @@ static enum status decode_order(const Penstock__Order *p, struct msg_order *o, s
     o->epoch = p->epoch;
     o->evaluate = p->evaluate;
     o->stop_code = p->stop_code;
+    o->clock = p->clock;
     if (!take_text(p->why, o->why, sizeof o->why))
         return bad(err, "an order with too long a text");
     o->shards = (uint32_t)p->n_members;
@@ -535,6 +539,7 @@ static enum status decode_worker(const Penstock__WorkerState *p, struct msg_work
     w->mrr = p->mrr;
     w->eval_count = p->eval_count;
     w->fault_code = p->fault_code;
+    w->clock = p->clock;
     return take_text(p->fault, w->fault, sizeof w->fault) ? ST_OK
                                                           : bad(err, "too long a fault text");
 }
@@ -607,7 +612,8 @@ static enum status decode_pull(const Penstock__Pull *p, const uint64_t *bytes, s
                            .tables = p->tables,
                            .dense = p->dense != 0,
                            .handle = p->handle != 0,
-                           .n = p->n};
+                           .n = p->n,
+                           .clock = p->clock};
     return ST_OK;
 }
 

@@ -67,6 +67,8 @@ struct msg_order {
     uint64_t evaluate; /* number of the evaluation to do now; 0 = none */
     int32_t stop_code; /* MODE_STOP: exit code everybody ends with */
     char why[WHY_MAX]; /* MODE_STOP: in words, for logs */
+    uint64_t
+        clock; /* bsp, MODE_HOLD: workers behind it start pushes until they have given so many */
 };
 
 struct msg_progress {            /* records [begin of split, upto) of the split have been pushed */
@@ -98,6 +100,7 @@ struct msg_worker_state {
     uint64_t eval_count;
     char fault[WHY_MAX]; /* not empty: this worker can't go on */
     int32_t fault_code;  /* exit code that the run ends with for it: 3 the data, 1 anything else */
+    uint64_t clock;      /* pushes started since e began */
 };
 
 struct msg_shard_state {
@@ -141,6 +144,7 @@ struct msg_pull {
     bool dense;      /* dense and stat wanted */
     bool handle;     /* a push will follow */
     uint32_t n;      /* keys */
+    uint64_t clock;  /* bsp: to be answered when so many clocks of e are applied */
 };
 
 struct msg_rows {

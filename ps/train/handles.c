@@ -104,6 +104,17 @@ void handles_drop(struct handles *h, uint64_t id)
     trim(h);
 }
 
+void handles_take(struct handles *h, uint64_t id, struct frame *out_keys, struct frame *out_slots)
+{
+    struct handle *e = handles_find(h, id);
+    assert(e != NULL);
+    *out_keys = e->keys;
+    *out_slots = e->slots;
+    h->bytes -= e->keys.bytes + e->slots.bytes;
+    e->keys = e->slots = (struct frame){0};
+    handles_drop(h, id);
+}
+
 void handles_check(const struct handles *h)
 {
     uint64_t bytes = 0;

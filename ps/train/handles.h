@@ -33,6 +33,8 @@ uint64_t handles_add(struct handles *h, struct frame *keys, struct frame *slots,
 struct handle *handles_find(struct handles *h,
                             uint64_t id);          /* NULL: gone; valid until the next add */
 void handles_drop(struct handles *h, uint64_t id); /* its push is applied */
+/* As handles_drop, but both frames are the caller's from here on. id is there. */
+void handles_take(struct handles *h, uint64_t id, struct frame *out_keys, struct frame *out_slots);
 void handles_check(const struct handles *h);
 
 #endif

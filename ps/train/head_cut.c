@@ -3,6 +3,7 @@
  *   phase  write   waits for                          then                        gives up
  *   RUN    NONE    a reason (below)                    ORDER HOLD                  -
  *   HOLD   NONE    every worker's held = this n        positions noted, ORDER TAKE T_hold: RUN, same open
+ *                  - but bsp, not all at one clock     ORDER HOLD up to the largest clock
  *   TAKE   NONE    every shard's open = open           ORDER RUN                   a death ends the run
  *   RUN    FILES   every shard durable (e, k)          HEAD_COMMIT                 failed, T_write: abandoned
  *   RUN    COMMIT  the shell                           complete = resolved = k     error: abandoned
@@ -66,13 +67,37 @@ static void back_off(struct head *h)
     }
 }
 
+static void order_hold(struct head *h, uint64_t clock, uint64_t wait_us)
+{
+    h->phase = HEAD_HOLD;
+    h->cut.clock = clock;
+    h->cut.deadline_us = h->now_us + wait_us;
+    h->cut.hold_n = h->n + 1;
+    head_order_new(h, MODE_HOLD);
+}
+
 static void hold(struct head *h)
 {
     h->attempts++;
-    h->phase = HEAD_HOLD;
-    h->cut.deadline_us = h->now_us + (h->conf.conf->cluster.hold << (must(h) ? h->cut.tries : 0));
-    h->cut.hold_n = h->n + 1;
-    head_order_new(h, MODE_HOLD);
+    order_hold(h, 0, h->conf.conf->cluster.hold << (must(h) ? h->cut.tries : 0));
+}
+
+/* bsp: all have answered. A cut lies between steps: those behind finish the one that others have pushed already.
+ * Nobody loses by waiting for it, for without it no step can be made. False: they do that now. */
+static bool aligned(struct head *h)
+{
+    const struct job *job = h->conf.conf;
+    uint64_t least = UINT64_MAX, most = 0;
+    for (uint32_t w = 0; w < h->conf.workers; w++) {
+        uint64_t clock = h->worker[w].state.clock;
+        least = clock < least ? clock : least;
+        most = clock > most ? clock : most;
+    }
+    if (job->train.consistency != JOB_BSP || least == most || SIM_BUG(43))
+        return true;
+    order_hold(h, most,
+               job->cluster.write > job->cluster.hold ? job->cluster.write : job->cluster.hold);
+    return false;
 }
 
 static void give_up_hold(struct head *h)
@@ -210,10 +235,12 @@ static void check_write(struct head *h)
 void head_cut_check(struct head *h)
 {
     if (h->phase == HEAD_HOLD) {
-        if (all_held(h))
-            take(h);
-        else if (h->now_us >= h->cut.deadline_us)
+        if (all_held(h)) {
+            if (aligned(h))
+                take(h);
+        } else if (h->now_us >= h->cut.deadline_us) {
             give_up_hold(h);
+        }
     }
     if (h->phase == HEAD_TAKE && all_taken(h))
         write(h);

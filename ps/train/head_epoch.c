@@ -107,9 +107,7 @@ void head_epoch_check(struct head *h)
 void head_epoch_next(struct head *h)
 {
     uint64_t before = h->log.before + h->log.records;
-    uint64_t each =
-        head_log_split_records(h->conf.records, h->conf.conf->train.batch, h->conf.workers);
-    head_log_begin(&h->log, h->log.epoch + 1, h->conf.records, each, before);
+    head_log_begin(&h->log, h->log.epoch + 1, h->conf.records, head_log_split_of(h), before);
     h->stage = STAGE_COMMIT;
 }
 

@@ -3,6 +3,10 @@
  * A lease is given to whoever has room, and repeated each beat until the worker's STATE lists its number. It
  * ends only by being worked off, or with the incarnation: a slow worker simply takes fewer, and a stuck one
  * is a dead one. With one worker the order of the records is therefore always the same.
+ *
+ * bsp: every worker gets every lease, for each computes a part of each step. The first that has room opens the
+ * next one, a 16th of the log or so; the others get it when they have room, even while a cut holds and after the end
+ * was asked for, for nobody can finish a lease alone.
  */
 #include <assert.h>
 
@@ -27,10 +31,44 @@ static void send_lease(struct head *h, struct head_worker *w, uint64_t number)
     head_send(h, w->peer.route, m);
 }
 
+/* false: nothing is to be opened now. */
+static bool open_next(struct head *h)
+{
+    struct head_log *l = &h->log;
+    if (h->phase != HEAD_RUN || h->stage != STAGE_TRAIN || h->stop_wanted || l->lent == l->records)
+        return false;
+    uint64_t n = head_log_split_records(l->records, h->conf.conf->train.batch, 1);
+    if (n > l->records - l->lent)
+        n = l->records - l->lent;
+    h->opened++;
+    h->open_lease[h->opened % HEAD_OPENED] = (struct msg_lease){
+        .number = h->opened, .epoch = l->epoch, .begin = l->lent, .end = l->lent + n};
+    l->lent += n;
+    return true;
+}
+
+static void give_all(struct head *h, uint32_t rank)
+{
+    struct head_worker *w = &h->worker[rank];
+    if (h->phase < HEAD_RUN || h->phase > HEAD_TAKE || !w->peer.joined)
+        return;
+    while (w->granted - w->state.leased < w->state.room &&
+           w->granted - w->state.leased < HEAD_LEASES && (w->granted < h->opened || open_next(h))) {
+        w->granted++;
+        assert(h->opened - w->granted < HEAD_OPENED);
+        w->lease[w->granted % HEAD_LEASES] = h->open_lease[w->granted % HEAD_OPENED];
+        send_lease(h, w, w->granted);
+    }
+}
+
 void head_lease_give(struct head *h, uint32_t rank)
 {
     struct head_worker *w = &h->worker[rank];
     uint64_t split;
+    if (h->conf.conf->train.consistency == JOB_BSP) {
+        give_all(h, rank);
+        return;
+    }
     if (h->phase != HEAD_RUN || h->stage != STAGE_TRAIN || h->stop_wanted || !w->peer.joined)
         return;
     while (w->granted - w->state.leased < w->state.room &&

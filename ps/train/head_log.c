@@ -6,6 +6,8 @@
  *
  * upto only rises: progress comes by STATE, which may come late, twice or out of order, and a worker's
  * progress never falls within an incarnation. So the largest value ever told is the true one.
+ *
+ * bsp: there is one split, and all workers work on it together.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -22,6 +24,14 @@ uint64_t head_log_split_records(uint64_t records, uint64_t batch, uint32_t worke
     uint64_t batches = (records + batch - 1) / batch;
     uint64_t each = batches / ((uint64_t)SPLITS_A_WORKER * workers);
     return batch * (each > 0 ? each : 1);
+}
+
+uint64_t head_log_split_of(const struct head *h)
+{
+    const struct job *job = h->conf.conf;
+    if (job->train.consistency == JOB_BSP)
+        return h->conf.records;
+    return head_log_split_records(h->conf.records, job->train.batch, h->conf.workers);
 }
 
 void head_log_begin(struct head_log *l, uint64_t epoch, uint64_t records, uint64_t split_records,

@@ -71,6 +71,7 @@ void head_order_to(struct head *h, uint64_t route)
         o->epoch = h->log.epoch;
         o->evaluate = h->evaluate;
         o->stop_code = h->stop_code;
+        o->clock = h->mode == MODE_HOLD ? h->cut.clock : 0;
         memcpy(o->why, h->why, sizeof o->why);
     }
     head_send(h, route, m);

@@ -80,8 +80,7 @@ static bool begin_from(struct head *h, const struct manifest *b)
     }
     for (size_t i = 0; i < b->splits_used; i++)
         done += b->splits[i].upto - b->splits[i].split * b->split_records;
-    uint64_t each =
-        head_log_split_records(h->conf.records, h->conf.conf->train.batch, h->conf.workers);
+    uint64_t each = head_log_split_of(h);
     if (b->splits_used > 0 && b->records != h->conf.records) {
         snprintf(h->text, sizeof h->text,
                  "cut %llu stands in the middle of a log of %llu records, "
@@ -100,6 +99,7 @@ static bool begin_from(struct head *h, const struct manifest *b)
             return false;
         }
     }
+    h->log.lent = h->log.upto[0];
     copy_manifest(&h->last, b);
     h->has_last = true;
     h->base = h->complete = h->resolved = b->k;
@@ -122,9 +122,7 @@ static void fenced(struct head *h, const struct head_event *ev)
     h->e = ev->e;
     if (ev->base == NULL) {
         recipe_init(&h->recipe, job);
-        head_log_begin(&h->log, 0, h->conf.records,
-                       head_log_split_records(h->conf.records, job->train.batch, h->conf.workers),
-                       0);
+        head_log_begin(&h->log, 0, h->conf.records, head_log_split_of(h), 0);
     } else if (!begin_from(h, ev->base)) {
         return;
     }

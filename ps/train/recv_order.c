@@ -33,6 +33,18 @@ static void forget_workers(struct shard *s, const struct msg_order *o)
     s->world_size = o->world_size;
     s->last = mem_array(s->world_size, sizeof *s->last);
     s->refused = mem_array(s->world_size, sizeof *s->refused);
+    clock_reset(&s->clock, s->conf.bsp ? s->world_size : 0);
+}
+
+/* bsp: a cut lies between steps, and the head sees to it that it does. */
+static bool between_steps(struct shard *s, const struct msg_order *o)
+{
+    if (s->clock.stored == 0 || SIM_BLIND)
+        return true;
+    shard_fault(s, "order %llu takes cut %llu with %u of %u pushes of a step stored",
+                (unsigned long long)o->n, (unsigned long long)s->open, s->clock.stored,
+                s->clock.workers);
+    return false;
 }
 
 /* Find this shard's dense blocks; where there is no base yet, make them. */
@@ -228,12 +240,14 @@ static void same_e(struct shard *s, const struct msg_order *o)
     if (s->loading) /* RECOVER again, with a world */
         goto world;
     shard_resolve(s, o->resolved, o->complete);
-    if (o->open == s->open + 1 && s->taken == 0 && o->mode != MODE_RECOVER)
-        shard_take(s, o);
-    else if (o->open != s->open)
+    if (o->open == s->open + 1 && s->taken == 0 && o->mode != MODE_RECOVER) {
+        if (between_steps(s, o))
+            shard_take(s, o);
+    } else if (o->open != s->open) {
         shard_fault(s, "order %llu has interval %llu open, this shard %llu",
                     (unsigned long long)o->n, (unsigned long long)o->open,
                     (unsigned long long)s->open);
+    }
     applier_schedule(s->applier, &o->schedule);
     if (!shard_log_adopt(&s->now.log, o))
         shard_fault(s, "order %llu is of epoch %llu, this shard has not finished epoch %llu",

@@ -3,6 +3,8 @@
  * A pull may come twice, from an evaluation, or from a worker that was given up: so rows are neither made
  * nor counted here. An unknown key gets its initial value, a row that has missed steps gets them in the
  * answer. What the push will need (keys, and the slots found) is remembered under a handle.
+ *
+ * bsp: a pull says how many clocks it must see, and waits until they are applied (clock.h).
  */
 #include "ps/train/shard.h"
 
@@ -32,15 +34,9 @@ static struct frame dense_frame(struct shard *s, enum plan_kind kind)
     return (struct frame){0};
 }
 
-void shard_recv_pull(struct shard *s, uint64_t from, struct msg *m)
+static void answer(struct shard *s, uint64_t from, struct msg *m)
 {
     const struct msg_pull *p = &m->u.pull;
-    if (s->loading || s->fault)
-        return; /* asked again later */
-    if (!sound(s, m)) {
-        shard_refuse(s, from, m, "a pull of tables or keys that this shard does not have");
-        return;
-    }
     struct msg *r = shard_msg(s, MSG_ROWS);
     const uint64_t *keys = m->frame[0].data;
     size_t n = p->n;
@@ -71,4 +67,26 @@ void shard_recv_pull(struct shard *s, uint64_t from, struct msg *m)
     else
         frame_release(&slots);
     shard_send(s, from, r);
+}
+
+void shard_recv_pull(struct shard *s, uint64_t from, struct msg **m)
+{
+    if (s->loading || s->fault)
+        return; /* asked again later */
+    if (!sound(s, *m))
+        shard_refuse(s, from, *m, "a pull of tables or keys that this shard does not have");
+    else if ((*m)->u.pull.clock <= s->clock.applied || SIM_BUG(44))
+        answer(s, from, *m);
+    else if ((*m)->sender < s->clock.workers)
+        clock_wait(&s->clock, from, m);
+}
+
+void shard_answer_pulls(struct shard *s)
+{
+    uint64_t from;
+    struct msg *m;
+    while ((m = clock_next_pull(&s->clock, &from)) != NULL) {
+        answer(s, from, m);
+        msg_free(m);
+    }
 }

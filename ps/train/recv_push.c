@@ -10,6 +10,9 @@
  *   else                              applied, last = seq, ACK
  *
  * Applying is: first touch of a row in this interval puts its image into the open log, then the update.
+ * bsp: instead of being applied the push is stored; last = seq, ACK. When the clock's last push is in, all of
+ * them are applied as one, which is one step (clock.h). Then the pulls that waited for it are answered.
+ *
  * Rows that are refused (not finite, out of range) count as processed: they are reported, not retried.
  */
 #include <stdio.h>
@@ -153,7 +156,6 @@ static void count(struct shard *s, const struct msg_push *p)
     s->now.applied += n;
     s->now.log.done += n;
     s->now.log.upto[p->split] = p->end;
-    s->last[p->rank] = p->seq;
 }
 
 /* Slots of a push that brings its keys: unknown to begin with. */
@@ -166,12 +168,78 @@ static uint32_t *no_slots(struct shard *s, size_t n)
     return s->slots;
 }
 
-static void apply_in_order(struct shard *s, uint64_t from, struct msg *m)
+static void apply_now(struct shard *s, uint64_t from, const struct msg *m, const uint64_t *keys,
+                      uint32_t *slots)
 {
     const struct msg_push *p = &m->u.push;
-    const uint64_t *keys = m->frame[0].data;
     struct errbuf err = ERRBUF_INIT;
-    uint32_t *slots;
+    if (!next_records(s, p))
+        return;
+    switch (apply(s, m, keys, slots, &err)) {
+    case ST_OK: break;
+    case ST_BAD_PEER: shard_refuse(s, from, m, err.text); return;
+    default: shard_fault(s, "%s", err.text); return;
+    }
+    count(s, p);
+    s->last[p->rank] = p->seq;
+    handles_drop(&s->handles, p->handle);
+    shard_bound_undo(s);
+    ack(s, from, p->rank, false);
+}
+
+/* All pushes of the clock are in. */
+static void apply_clock(struct shard *s)
+{
+    struct errbuf err = ERRBUF_INIT;
+    struct clock_step step;
+    enum status st = clock_merge(&s->clock, s->conf.plan, s->sparse, s->conf.pool, &step, &err);
+    if (st == ST_OK && !next_records(s, &step.msg->u.push))
+        return;
+    if (st == ST_OK)
+        st = apply(s, step.msg, step.keys, step.slots, &err);
+    if (st != ST_OK) {
+        shard_fault(s, "%s", err.text);
+        return;
+    }
+    count(s, &step.msg->u.push);
+    clock_done(&s->clock);
+    shard_bound_undo(s);
+    shard_answer_pulls(s);
+}
+
+/* bsp. The push is in order; its handle, if it names one, is there. */
+static void store(struct shard *s, uint64_t from, struct msg **m)
+{
+    const struct msg_push *p = &(*m)->u.push;
+    const uint32_t rank = p->rank;
+    struct frame keys = {0}, slots = {0};
+    if (s->clock.push[rank].msg != NULL) {
+        shard_fault(s, "push %llu of worker %u came before clock %llu was applied",
+                    (unsigned long long)p->seq, rank, (unsigned long long)s->clock.applied + 1);
+        return;
+    }
+    if (p->handle != 0) {
+        handles_take(&s->handles, p->handle, &keys, &slots);
+    } else {
+        keys = (*m)->frame[0];
+        (*m)->frame[0] = (struct frame){0};
+        slots = frame_pool_get(s->conf.pool, s->sparse * p->n * sizeof(uint32_t));
+        for (size_t i = 0; i < s->sparse * p->n; i++)
+            ((uint32_t *)slots.data)[i] = SLOT_NONE;
+    }
+    s->last[rank] = p->seq;
+    ack(s, from, rank, false);
+    clock_store(&s->clock, rank, m, &keys, &slots);
+    if (clock_full(&s->clock))
+        apply_clock(s);
+}
+
+static void take_in_order(struct shard *s, uint64_t from, struct msg **push)
+{
+    const struct msg *m = *push;
+    const struct msg_push *p = &m->u.push;
+    const uint64_t *keys = m->frame[0].data;
+    uint32_t *slots = NULL;
     if (p->tag != s->open && !SIM_BLIND) {
         shard_fault(s, "push %llu of worker %u is of interval %llu, open is %llu",
                     (unsigned long long)p->seq, p->rank, (unsigned long long)p->tag,
@@ -191,28 +259,19 @@ static void apply_in_order(struct shard *s, uint64_t from, struct msg *m)
             memcpy((uint64_t *)h->keys.data + p->n - 1, &first, sizeof first);
         }
         slots = h->slots.data;
-    } else {
-        if (!keys_are_mine(s, keys, p->n)) {
-            shard_refuse(s, from, m, "a push with keys that this shard does not have");
-            return;
-        }
-        slots = no_slots(s, p->n);
-    }
-    if (!next_records(s, p))
+    } else if (!keys_are_mine(s, keys, p->n)) {
+        shard_refuse(s, from, m, "a push with keys that this shard does not have");
         return;
-    switch (apply(s, m, keys, slots, &err)) {
-    case ST_OK: break;
-    case ST_BAD_PEER: shard_refuse(s, from, m, err.text); return;
-    default: shard_fault(s, "%s", err.text); return;
     }
-    count(s, p);
-    handles_drop(&s->handles, p->handle);
-    shard_bound_undo(s);
-    ack(s, from, p->rank, false);
+    if (s->conf.bsp)
+        store(s, from, push);
+    else
+        apply_now(s, from, m, keys, slots != NULL ? slots : no_slots(s, p->n));
 }
 
-void shard_recv_push(struct shard *s, uint64_t from, struct msg *m)
+void shard_recv_push(struct shard *s, uint64_t from, struct msg **push)
 {
+    const struct msg *m = *push;
     const struct msg_push *p = &m->u.push;
     if (s->loading || s->fault)
         return;
@@ -226,5 +285,5 @@ void shard_recv_push(struct shard *s, uint64_t from, struct msg *m)
     else if (p->seq > last + 1 && !SIM_BUG(2))
         ack(s, from, p->rank, false);
     else
-        apply_in_order(s, from, m);
+        take_in_order(s, from, push);
 }

@@ -1,6 +1,6 @@
 /* shard.h - inside of a shard; for ps/train/shard_*.c and recv_*.c only. See shard_step.c for the story.
  *
- * Calls run one way: shard_step -> recv_order, recv_pull, recv_push -> shard_cut -> shard_log ->
+ * Calls run one way: shard_step -> recv_order, recv_push -> recv_pull -> shard_cut -> shard_log ->
  * shard_state (what goes out).
  */
 #ifndef PENSTOCK_PS_TRAIN_SHARD_H
@@ -11,6 +11,7 @@
 #include "common/wire/sim_bug.h"
 #include "ps/snapshot/undo.h"
 #include "ps/train/applier.h"
+#include "ps/train/clock.h"
 #include "ps/train/handles.h"
 #include "ps/train/shard_step.h"
 
@@ -71,7 +72,8 @@ struct shard {
     uint64_t *last;    /* (world_size) seq applied; owned */
     uint64_t *refused; /* (world_size) rows refused; owned */
     struct handles handles;
-    uint32_t *slots; /* scratch for pushes with keys: (sparse, slots_cap); owned */
+    struct clock clock; /* bsp */
+    uint32_t *slots;    /* scratch for pushes with keys: (sparse, slots_cap); owned */
     size_t slots_cap;
     /* -- the taken cut -- */
     enum cut_phase cut_phase;
@@ -129,7 +131,9 @@ void shard_recv_order(struct shard *s, struct msg *m); /* takes m */
 void shard_loaded(struct shard *s, const struct shard_event *ev);
 
 /* recv_pull.c, recv_push.c */
-void shard_recv_pull(struct shard *s, uint64_t from, struct msg *m);
-void shard_recv_push(struct shard *s, uint64_t from, struct msg *m);
+/* What is kept for later is taken: *m = NULL. */
+void shard_recv_pull(struct shard *s, uint64_t from, struct msg **m);
+void shard_recv_push(struct shard *s, uint64_t from, struct msg **m);
+void shard_answer_pulls(struct shard *s); /* those that waited for a clock that is applied now */
 
 #endif

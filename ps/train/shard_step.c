@@ -49,6 +49,7 @@ enum status shard_new(const struct shard_conf *conf, struct shard **out, struct 
     s->stamp = 1;
     cut_hash_init(&s->hash, conf->plan->tables_used);
     handles_init(&s->handles, conf->handle_bytes_max);
+    clock_init(&s->clock);
     *out = s;
     return ST_OK;
 }
@@ -60,6 +61,7 @@ void shard_free(struct shard *s)
     cut_free(s->cut);
     buffer_release(&s->bytes);
     handles_release(&s->handles);
+    clock_release(&s->clock);
     cut_hash_release(&s->hash);
     undo_free(s->log_open);
     undo_free(s->log_taken);
@@ -96,9 +98,9 @@ static void recv(struct shard *s, uint64_t from, struct msg *m)
         if ((m->e != s->e && !SIM_BUG(4)) || s->e == 0)
             shard_refuse(s, from, m, "a message of another incarnation");
         else if (m->kind == MSG_PULL)
-            shard_recv_pull(s, from, m);
+            shard_recv_pull(s, from, &m);
         else
-            shard_recv_push(s, from, m);
+            shard_recv_push(s, from, &m);
     } else if (m->kind != MSG_REFUSED) {
         shard_refuse(s, from, m, "a message that no shard takes");
     }
@@ -180,6 +182,7 @@ void shard_view(const struct shard *s, struct shard_view *out)
                                .refused = s->refused_rows,
                                .undo_bytes = undo_bytes(s->log_open) + undo_bytes(s->log_taken),
                                .handle_bytes = s->handles.bytes,
+                               .stored = s->clock.stored,
                                .loading = s->loading,
                                .by_files = s->by_files,
                                .fault = s->fault,
@@ -200,6 +203,8 @@ static void check_mark(const struct shard_mark *m)
 void shard_check(const struct shard *s)
 {
     handles_check(&s->handles);
+    if (!s->fault)
+        clock_check(&s->clock);
     if (!s->joined || s->loading || s->fault || s->ended)
         return;
     assert(s->e > 0 && s->open > s->complete);

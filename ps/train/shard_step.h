@@ -27,6 +27,7 @@ struct shard_conf {
     double damping; /* of stale gradients; 0 = off */
     uint64_t beat_us, orphan_us;
     uint32_t workers_max;
+    bool bsp; /* pushes of all workers are one step: stored, and applied together (clock.h) */
     struct frame_pool *pool; /* borrowed; ROWS frames */
 };
 
@@ -87,6 +88,7 @@ struct shard_view {
     uint64_t e, n, open, complete, taken; /* taken: 0 = no unresolved cut */
     uint64_t step, applied, doubled, skipped, refused;
     uint64_t undo_bytes, handle_bytes;
+    uint32_t stored; /* bsp: pushes of the clock under way */
     bool loading, by_files, fault;
     uint32_t stamp;
 };

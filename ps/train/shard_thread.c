@@ -290,6 +290,7 @@ static enum status open_core(struct shard_thread *t, struct errbuf *err)
                               .beat_us = job->cluster.beat,
                               .orphan_us = job->cluster.orphan,
                               .workers_max = (uint32_t)job->cluster.workers,
+                              .bsp = job->train.consistency == JOB_BSP,
                               .pool = t->p->pool};
     return shard_new(&conf, &t->core, err);
 }

@@ -26,9 +26,9 @@
 #include "common/base/options.h"
 #include "tests/support/sim_world.h"
 
-enum history { LOSSY, RESUME, STALE, SCRIPT, HISTORIES };
+enum history { LOSSY, RESUME, STALE, SCRIPT, BSP, HISTORIES };
 
-static const char *const history_name[HISTORIES] = {"lossy", "resume", "stale", "script"};
+static const char *const history_name[HISTORIES] = {"lossy", "resume", "stale", "script", "bsp"};
 
 /* found: by one of these, first words. before: others that may see it first; then the search goes on. blind: as
  * `found` with production's checks off; NULL: they have no part in it. */
@@ -52,7 +52,8 @@ static const struct bug {
     {24, SCRIPT, 20, "I10", "", NULL},      {25, STALE, 40, "I10", "", NULL},
     {27, LOSSY, 40, "I16", "", NULL},       {40, LOSSY, 20, "I15", "", NULL},
     {41, LOSSY, 20, "I6", "", NULL},        {42, LOSSY, 20, "I12", "", NULL},
-    {42, SCRIPT, 20, "I8", "I13", NULL},
+    {42, SCRIPT, 20, "I8", "I13", NULL},    {43, BSP, 20, "I11", "", "I11"},
+    {44, BSP, 20, "bits fault", "", NULL},
 };
 
 enum { BUGS = sizeof bugs / sizeof bugs[0] };
@@ -74,6 +75,7 @@ static struct verdict look(enum history h, uint64_t seed, bool loud)
     }
     struct sim_world *w = h == LOSSY    ? sim_history_lossy(seed, true)
                           : h == RESUME ? sim_history_resume(seed, true)
+                          : h == BSP    ? sim_history_bsp(seed, true)
                                         : sim_history_stale(seed, true);
     v.failed = w->failed;
     memcpy(v.why, w->why, sizeof v.why);

@@ -12,7 +12,6 @@
 
 #include <cmocka.h>
 
-#include "ps/train/recipe.h"
 #include "tests/support/sim_world.h"
 
 static struct sim_conf one_worker(uint64_t seed)
@@ -29,32 +28,17 @@ static struct sim_conf one_worker(uint64_t seed)
     return c;
 }
 
-/* What the run left: all rows, and the recipe's text. */
-struct outcome {
-    struct sim_rows rows;
-    uint64_t step, applied;
-    char *recipe;
-};
-
-static void look(struct sim_world *w, struct outcome *o)
+static void look(struct sim_world *w, struct sim_outcome *o)
 {
-    struct manifest m;
     if (w->failed) {
         sim_print_tail(w, 80);
         fprintf(stderr, "%s\n", w->why);
     }
     assert_false(w->failed);
-    struct store *store = sim_load(w, 0, &m);
-    memset(o, 0, sizeof *o);
-    sim_rows_take(&o->rows, store);
-    o->step = m.step;
-    o->applied = m.applied;
-    o->recipe = strdup(m.recipe);
-    store_free(store);
-    manifest_release(&m);
+    sim_outcome_take(w, o);
 }
 
-static void finish(struct sim_conf conf, struct outcome *o)
+static void finish(struct sim_conf conf, struct sim_outcome *o)
 {
     struct sim_world *w = sim_new(&conf, NULL);
     sim_run(w);
@@ -64,40 +48,12 @@ static void finish(struct sim_conf conf, struct outcome *o)
     sim_free(w);
 }
 
-static void release(struct outcome *o)
+static void same(const struct sim_outcome *a, const struct sim_outcome *b)
 {
-    sim_rows_release(&o->rows);
-    free(o->recipe);
-}
-
-/* The recipe names cut numbers, which may differ; its decisions and results may not. */
-static void same_recipe(const struct outcome *a, const struct outcome *b)
-{
-    struct recipe x, y;
-    assert_int_equal(recipe_parse(a->recipe, &x, NULL), ST_OK);
-    assert_int_equal(recipe_parse(b->recipe, &y, NULL), ST_OK);
-    assert_int_equal(x.best_epoch, y.best_epoch);
-    assert_memory_equal(&x.best_value, &y.best_value, sizeof x.best_value);
-    assert_memory_equal(&x.schedule, &y.schedule, sizeof x.schedule);
-    assert_int_equal(x.epochs, y.epochs);
-    for (size_t i = 0; i < x.epochs; i++)
-        assert_memory_equal(&x.epoch[i].auc, &y.epoch[i].auc, sizeof x.epoch[i].auc);
-    recipe_release(&x);
-    recipe_release(&y);
-}
-
-static void same(const struct outcome *a, const struct outcome *b)
-{
-    static const size_t floats[4] = {2, 3 + 3, 256, 256}; /* Adagrad; Adam has 3 more */
-    assert_int_equal(a->step, b->step);
-    assert_int_equal(a->applied, b->applied);
-    for (size_t t = 0; t < 4; t++) {
-        assert_int_equal(a->rows.n[t], b->rows.n[t]);
-        assert_memory_equal(a->rows.key[t], b->rows.key[t], a->rows.n[t] * sizeof(uint64_t));
-        assert_memory_equal(a->rows.record[t], b->rows.record[t],
-                            a->rows.n[t] * (sizeof(struct row_meta) + 4 * floats[t]));
-    }
-    same_recipe(a, b);
+    const char *what = sim_outcome_differs(a, b);
+    if (what != NULL)
+        fprintf(stderr, "%s differs\n", what);
+    assert_null(what);
 }
 
 static void cuts_change_nothing(void **state)
@@ -105,14 +61,14 @@ static void cuts_change_nothing(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 4; seed++) {
         struct sim_conf conf = one_worker(seed);
-        struct outcome many, few;
+        struct sim_outcome many, few;
         conf.cut_every_us = 4000;
         finish(conf, &many);
         conf.cut_every_us = 1000000000;
         finish(conf, &few);
         same(&many, &few);
-        release(&many);
-        release(&few);
+        sim_outcome_release(&many);
+        sim_outcome_release(&few);
     }
 }
 
@@ -121,7 +77,7 @@ static void the_network_changes_nothing(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 4; seed++) {
         struct sim_conf conf = one_worker(seed);
-        struct outcome good, bad;
+        struct sim_outcome good, bad;
         finish(conf, &good);
         conf.in_order = false;
         conf.delay_us = 1500;
@@ -131,24 +87,24 @@ static void the_network_changes_nothing(void **state)
         conf.disk_fail = 0.05;
         finish(conf, &bad);
         same(&good, &bad);
-        release(&good);
-        release(&bad);
+        sim_outcome_release(&good);
+        sim_outcome_release(&bad);
     }
 }
 
 static void the_number_of_shards_changes_nothing(void **state)
 {
     (void)state;
-    struct outcome one, many;
+    struct sim_outcome one, many;
     struct sim_conf conf = one_worker(3);
     conf.shards = 1;
     finish(conf, &one);
     for (conf.shards = 2; conf.shards <= 5; conf.shards++) {
         finish(conf, &many);
         same(&one, &many);
-        release(&many);
+        sim_outcome_release(&many);
     }
-    release(&one);
+    sim_outcome_release(&one);
 }
 
 /* Two epochs = one epoch, the end, --resume with one more. */
@@ -157,7 +113,7 @@ static void an_epoch_more_changes_nothing(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 4; seed++) {
         struct sim_conf conf = one_worker(seed);
-        struct outcome straight, resumed;
+        struct sim_outcome straight, resumed;
         finish(conf, &straight);
         conf.epochs = 1;
         struct sim_world *w = sim_new(&conf, NULL);
@@ -170,8 +126,8 @@ static void an_epoch_more_changes_nothing(void **state)
         look(w, &resumed);
         sim_free(w);
         same(&straight, &resumed);
-        release(&straight);
-        release(&resumed);
+        sim_outcome_release(&straight);
+        sim_outcome_release(&resumed);
     }
 }
 
@@ -181,7 +137,7 @@ static void interrupted(bool kill)
     for (uint64_t seed = 1; seed <= 12; seed++) {
         struct sim_conf conf = one_worker(seed);
         struct rng r = {.key = seed, .n = 0};
-        struct outcome straight, resumed;
+        struct sim_outcome straight, resumed;
         finish(conf, &straight);
         struct sim_conf part = conf;
         struct sim_world *w = NULL;
@@ -200,8 +156,8 @@ static void interrupted(bool kill)
         look(w, &resumed);
         sim_free(w);
         same(&straight, &resumed);
-        release(&straight);
-        release(&resumed);
+        sim_outcome_release(&straight);
+        sim_outcome_release(&resumed);
     }
 }
 

@@ -160,13 +160,20 @@ static void free_copy(struct msg *c)
     }
 }
 
+static void release_push(struct sim_push *q)
+{
+    free(q->key);
+    for (size_t t = 0; t < PLAN_TABLES_MAX; t++)
+        free(q->grad[t]);
+    *q = (struct sim_push){0};
+}
+
 void sim_history_release(struct sim_history *h)
 {
-    for (size_t i = 0; i < h->used; i++) {
-        free(h->push[i].key);
-        for (size_t t = 0; t < PLAN_TABLES_MAX; t++)
-            free(h->push[i].grad[t]);
-    }
+    for (size_t i = 0; i < h->used; i++)
+        release_push(&h->push[i]);
+    for (size_t i = 0; i < SIM_WORKERS_MAX; i++)
+        release_push(&h->stored[i]);
     free(h->push);
     free(h->count);
     free(h->take_count);
@@ -314,15 +321,13 @@ static float *copy_floats(const struct frame *f)
     return p;
 }
 
-static void remember(struct sim_world *w, uint32_t s, const struct msg *m)
+static void read_push(struct sim_world *w, uint32_t s, const struct msg *m, struct sim_push *q)
 {
-    struct sim_history *h = &w->shard[s].history;
     const struct msg_push *p = &m->u.push;
     uint64_t keys[512];
-    mem_grow(&h->push, &h->cap, h->used + 1, sizeof *h->push);
-    struct sim_push *q = &h->push[h->used++];
     *q = (struct sim_push){.rank = p->rank,
                            .seq = p->seq,
+                           .tag = p->tag,
                            .epoch = p->epoch,
                            .split = p->split,
                            .begin = p->begin,
@@ -368,7 +373,7 @@ static void check_images(struct sim_world *w, uint32_t s, const struct sim_push 
     }
 }
 
-static void count_records(struct sim_world *w, uint32_t s, const struct msg_push *p)
+static void count_records(struct sim_world *w, uint32_t s, const struct sim_push *p)
 {
     struct sim_history *h = &w->shard[s].history;
     for (uint64_t r = p->begin; r < p->end; r++) {
@@ -385,11 +390,12 @@ void sim_check_fault(struct sim_world *w, const char *text)
 {
     static const struct {
         const char *what, *word;
-    } by_word[] = {{"I7*", "is of interval"},      {"I7*", " open, this shard "},
-                   {"I7*", "this shard has not"},  {"I9*", "called complete"},
-                   {"I1*", "pushes, shard 0"},     {"I2*", "has records ["},
-                   {"I3*", "its positions say"},   {"I3*", "the log has"},
-                   {"I2*", "no split of this log"}};
+    } by_word[] = {{"I7*", "is of interval"},         {"I7*", " open, this shard "},
+                   {"I7*", "this shard has not"},     {"I9*", "called complete"},
+                   {"I1*", "pushes, shard 0"},        {"I2*", "has records ["},
+                   {"I3*", "its positions say"},      {"I3*", "the log has"},
+                   {"I2*", "no split of this log"},   {"I7*", "of a step stored"},
+                   {"I2*", "the one before it up to"}};
     for (size_t i = 0; i < sizeof by_word / sizeof by_word[0]; i++) {
         if (strstr(text, by_word[i].word) != NULL) {
             sim_fail(w, by_word[i].what, "%s", text);
@@ -399,13 +405,48 @@ void sim_check_fault(struct sim_world *w, const char *text)
     sim_fail(w, "fault", "%s", text);
 }
 
+/* It was applied: takes q. */
+static void remember(struct sim_world *w, uint32_t s, const struct sim_push *q,
+                     const struct shard_view *after)
+{
+    struct sim_history *h = &w->shard[s].history;
+    mem_grow(&h->push, &h->cap, h->used + 1, sizeof *h->push);
+    h->push[h->used++] = *q;
+    count_records(w, s, q);
+    if (q->rank < SIM_WORKERS_MAX)
+        h->last[q->rank] = q->seq;
+    if (w->conf.check_all)
+        check_images(w, s, q, after);
+}
+
+/* bsp: the shard stored it; when it is the clock's last all of them were applied. */
+static void remember_clock(struct sim_world *w, uint32_t s, const struct sim_push *q,
+                           const struct shard_view *before, const struct shard_view *after)
+{
+    struct sim_history *h = &w->shard[s].history;
+    h->stored[q->rank] = *q;
+    if (after->step == before->step)
+        return;
+    for (uint32_t r = 0; r < w->conf.workers; r++) {
+        if (h->stored[r].seq != q->seq || h->stored[r].tag != before->open)
+            sim_fail(w, "I7",
+                     "shard %u applied push %llu, interval %llu of worker %u with clock %llu", s,
+                     (unsigned long long)h->stored[r].seq, (unsigned long long)h->stored[r].tag, r,
+                     (unsigned long long)q->seq);
+        remember(w, s, &h->stored[r], after);
+        h->stored[r] = (struct sim_push){0};
+    }
+}
+
 void sim_check_push(struct sim_world *w, uint32_t s, const struct shard_view *before,
                     const struct shard_view *after, const struct msg *push)
 {
     const struct msg_push *p = &push->u.push;
-    if (after->step == before->step)
+    struct sim_push q;
+    bool stored = after->stored == before->stored + 1;
+    if (after->step == before->step && !stored)
         goto out;
-    if (after->step != before->step + 1)
+    if (after->step != before->step + !stored)
         sim_fail(w, "I2", "shard %u moved %llu steps for one push", s,
                  (unsigned long long)(after->step - before->step));
     if (p->tag != before->open || push->e != before->e)
@@ -413,12 +454,11 @@ void sim_check_push(struct sim_world *w, uint32_t s, const struct shard_view *be
                  "shard %u applied a push of interval %llu, e %llu in interval %llu, e %llu", s,
                  (unsigned long long)p->tag, (unsigned long long)push->e,
                  (unsigned long long)before->open, (unsigned long long)before->e);
-    remember(w, s, push);
-    count_records(w, s, p);
-    if (p->rank < SIM_WORKERS_MAX)
-        w->shard[s].history.last[p->rank] = p->seq;
-    if (w->conf.check_all)
-        check_images(w, s, &w->shard[s].history.push[w->shard[s].history.used - 1], after);
+    read_push(w, s, push, &q);
+    if (w->conf.bsp)
+        remember_clock(w, s, &q, before, after);
+    else
+        remember(w, s, &q, after);
     if (after->handle_bytes > w->conf.handle_bytes_max)
         sim_fail(w, "I14", "shard %u remembers %llu bytes of pulls", s,
                  (unsigned long long)after->handle_bytes);
@@ -453,14 +493,95 @@ static void shadow_push(struct sim_world *w, uint32_t s, const struct sim_push *
     }
 }
 
+/* What the leaves [lo, hi) of the tree have for a key (table t, dim floats); false: nothing. The slow, obvious
+ * way. */
+static bool tree(const struct sim_push *leaf, size_t lo, size_t hi, size_t t, uint64_t key,
+                 size_t dim, float *out)
+{
+    float right[256];
+    if (hi - lo == 1) {
+        for (size_t i = 0; i < leaf[lo].n; i++) {
+            if (leaf[lo].key[i] == key) {
+                memcpy(out, leaf[lo].grad[t] + i * dim, dim * sizeof *out);
+                return true;
+            }
+        }
+        return false;
+    }
+    size_t middle = lo + (hi - lo) / 2;
+    bool l = tree(leaf, lo, middle, t, key, dim, out);
+    bool r = tree(leaf, middle, hi, t, key, dim, right);
+    for (size_t i = 0; i < dim && r; i++)
+        out[i] = l ? out[i] + right[i] : right[i];
+    return l || r;
+}
+
+/* The same for a dense block; a push without records has none. */
+static bool tree_block(const struct sim_push *leaf, size_t lo, size_t hi, size_t t, size_t block,
+                       float *out)
+{
+    float right[DENSE_BLOCK];
+    if (hi - lo == 1) {
+        memcpy(out, leaf[lo].grad[t] + block * DENSE_BLOCK, sizeof right);
+        return leaf[lo].begin < leaf[lo].end;
+    }
+    size_t middle = lo + (hi - lo) / 2;
+    bool l = tree_block(leaf, lo, middle, t, block, out);
+    bool r = tree_block(leaf, middle, hi, t, block, right);
+    for (size_t i = 0; i < DENSE_BLOCK && r; i++)
+        out[i] = l ? out[i] + right[i] : right[i];
+    return l || r;
+}
+
+static size_t blocks_here(const struct sim_world *w, uint32_t t, uint32_t s)
+{
+    uint64_t first, end;
+    plan_blocks_of(&w->plan.tables[t], s, w->conf.shards, &first, &end);
+    return (size_t)(end - first);
+}
+
+/* One clock: all its pushes as one. */
+static void shadow_clock(struct sim_world *w, uint32_t s, const struct sim_push *leaf,
+                         uint64_t step)
+{
+    struct sim_push q = {.key = mem_array(512, sizeof *q.key)};
+    for (uint32_t r = 0; r < w->conf.workers; r++) {
+        for (size_t i = 0; i < leaf[r].n; i++) {
+            size_t j = 0;
+            while (j < q.n && q.key[j] != leaf[r].key[i])
+                j++;
+            if (j == q.n)
+                q.key[q.n++] = leaf[r].key[i];
+        }
+    }
+    for (uint32_t t = 0; t < w->plan.tables_used; t++) {
+        bool sparse = w->plan.tables[t].kind == PLAN_SPARSE;
+        size_t dim = w->plan.tables[t].dim, n = sparse ? q.n : blocks_here(w, t, s);
+        q.grad[t] = mem_array(n * dim + 1, sizeof(float));
+        for (size_t i = 0; i < n; i++) {
+            if (sparse)
+                tree(leaf, 0, w->conf.workers, t, q.key[i], dim, q.grad[t] + i * dim);
+            else
+                tree_block(leaf, 0, w->conf.workers, t, i, q.grad[t] + i * dim);
+        }
+    }
+    shadow_push(w, s, &q, step);
+    release_push(&q);
+}
+
 static void check_shadow(struct sim_world *w, uint32_t s, uint64_t step)
 {
     struct sim_history *h = &w->shard[s].history;
     struct sim_rows rows = {0};
-    uint64_t first = step - h->used + h->shadowed;
+    size_t each = w->conf.bsp ? w->conf.workers : 1; /* pushes a step */
+    uint64_t first = step - (h->used - h->shadowed) / each;
     applier_schedule(h->shadow_applier, &w->shard[s].schedule);
-    while (h->shadowed < h->used)
-        shadow_push(w, s, &h->push[h->shadowed++], ++first);
+    for (; h->shadowed < h->used; h->shadowed += each) {
+        if (w->conf.bsp)
+            shadow_clock(w, s, &h->push[h->shadowed], ++first);
+        else
+            shadow_push(w, s, &h->push[h->shadowed], ++first);
+    }
     sim_rows_take(&rows, h->shadow);
     same_rows(w, &rows, &h->take_rows, h->shadow_applier, h->shadow, step, "I6", s);
     sim_rows_release(&rows);

@@ -10,9 +10,17 @@
  */
 #include <string.h>
 
+#include "common/math/merge.h"
 #include "tests/support/sim_world.h"
+#include "worker/slices.h"
 
-enum { KEYS_A_RECORD = 3, SUM_DIM = 2, EMB_DIM = 3 };
+enum {
+    KEYS_A_RECORD = 3,
+    SUM_DIM = 2,
+    EMB_DIM = 3,
+    SLICE_KEYS = 64,
+    DENSE_FLOATS = 4 * DENSE_BLOCK
+};
 
 void sim_plan(struct plan *p, const struct sim_conf *conf)
 {
@@ -43,6 +51,8 @@ void sim_job(struct job *j, const struct sim_conf *conf)
     j->train.batch = conf->batch;
     j->train.seed = 7;
     j->train.staleness = conf->permits - 1;
+    j->train.consistency = conf->bsp ? JOB_BSP : JOB_ASYNC;
+    j->train.slices = conf->bsp ? SIM_SLICES : 0;
     j->train.plateau.factor = conf->plateau_factor;
     j->train.plateau.rate_min = 1e-6;
     j->train.plateau.delta = 1e-6;
@@ -87,37 +97,87 @@ size_t sim_batch_keys(const struct sim_conf *conf, uint64_t epoch, uint64_t begi
     return n;
 }
 
-static size_t index_of(const struct flight *f, uint64_t key)
+static size_t index_of(const uint64_t *keys, size_t n, uint64_t key)
 {
     size_t i = 0;
-    while (i < f->unique && f->keys[i] != key)
+    while (i < n && keys[i] != key)
         i++;
     return i;
 }
 
-void sim_gradients(const struct sim_conf *conf, struct flight *f)
+struct grads { /* of a batch, or of a slice */
+    float *sum, *emb, *dense, *stat;
+};
+
+/* rows: of table emb, beside keys. */
+static void gradients(const struct sim_conf *conf, uint64_t epoch, uint64_t begin, uint64_t end,
+                      const uint64_t *keys, size_t n, const float *rows, const struct grads *g)
 {
-    uint64_t n = f->end - f->begin;
-    memset(f->grad_rows[0], 0, f->unique * SUM_DIM * sizeof(float));
-    for (size_t i = 0; i < f->unique * EMB_DIM; i++)
-        f->grad_rows[1][i] = 0.125f * f->rows[1][i];
-    for (uint64_t r = f->begin; r < f->end; r++) {
+    memset(g->sum, 0, n * SUM_DIM * sizeof(float));
+    for (size_t i = 0; i < n * EMB_DIM; i++)
+        g->emb[i] = 0.125f * rows[i];
+    for (uint64_t r = begin; r < end; r++) {
         for (uint32_t j = 0; j < KEYS_A_RECORD; j++) {
             uint64_t key = key_of(conf, r, j);
-            size_t i = index_of(f, key);
+            size_t i = index_of(keys, n, key);
             for (uint32_t d = 0; d < SUM_DIM; d++)
-                f->grad_rows[0][i * SUM_DIM + d] -= (float)int_of(f->epoch, r, key, d);
+                g->sum[i * SUM_DIM + d] -= (float)int_of(epoch, r, key, d);
             for (uint32_t d = 0; d < EMB_DIM; d++)
-                f->grad_rows[1][i * EMB_DIM + d] += 0.01f * (float)int_of(f->epoch, r, key, d);
+                g->emb[i * EMB_DIM + d] += 0.01f * (float)int_of(epoch, r, key, d);
         }
     }
-    for (size_t i = 0; i < 4 * DENSE_BLOCK; i++)
-        f->grad_dense[i] = 0;
+    for (size_t i = 0; i < DENSE_FLOATS; i++)
+        g->dense[i] = 0;
     for (size_t i = 0; i < 600; i++)
-        f->grad_dense[i] = (float)int_of(f->epoch, f->begin, i, 9);
-    f->grad_dense[3 * DENSE_BLOCK] = -(float)n;
+        g->dense[i] = (float)int_of(epoch, begin, i, 9);
+    g->dense[3 * DENSE_BLOCK] = -(float)(end - begin);
     for (size_t i = 0; i < DENSE_BLOCK; i++)
-        f->grad_stat[i] = i < 5 ? (float)(rng_mix(f->begin, i) % 100) * 0.01f : 0;
+        g->stat[i] = i < 5 ? (float)(rng_mix(begin, i) % 100) * 0.01f : 0;
+}
+
+/* bsp: each slice by itself, then their tree. */
+static void sliced(const struct sim_conf *conf, struct flight *f, uint32_t rank)
+{
+    static uint64_t keys[SIM_SLICES][SLICE_KEYS];
+    static float sum[SIM_SLICES][SLICE_KEYS * SUM_DIM], emb[SIM_SLICES][SLICE_KEYS * EMB_DIM];
+    static float dense[SIM_SLICES][DENSE_FLOATS], stat[SIM_SLICES][DENSE_BLOCK];
+    const uint64_t *key_list[SIM_SLICES];
+    const float *list[4][SIM_SLICES];
+    size_t n[SIM_SLICES], count = SIM_SLICES / conf->workers;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t begin = slices_at(f->begin, f->end, rank * count + i, SIM_SLICES);
+        uint64_t end = slices_at(f->begin, f->end, rank * count + i + 1, SIM_SLICES);
+        float rows[SLICE_KEYS * EMB_DIM];
+        struct grads g = {sum[i], emb[i], dense[i], stat[i]};
+        n[i] = sim_batch_keys(conf, f->epoch, begin, end, keys[i], SLICE_KEYS);
+        for (size_t k = 0; k < n[i]; k++)
+            memcpy(rows + k * EMB_DIM,
+                   f->rows[1] + index_of(f->keys, f->unique, keys[i][k]) * EMB_DIM,
+                   EMB_DIM * sizeof(float));
+        gradients(conf, f->epoch, begin, end, keys[i], n[i], rows, &g);
+        key_list[i] = keys[i];
+        list[0][i] = sum[i];
+        list[1][i] = emb[i];
+        list[2][i] = begin < end ? dense[i] : NULL;
+        list[3][i] = begin < end ? stat[i] : NULL;
+    }
+    struct merge m;
+    merge_init(&m);
+    merge_keys(&m, key_list, n, count);
+    merge_rows(&m, list[0], SUM_DIM, f->grad_rows[0]);
+    merge_rows(&m, list[1], EMB_DIM, f->grad_rows[1]);
+    merge_arrays(list[2], count, DENSE_FLOATS, f->grad_dense);
+    merge_arrays(list[3], count, DENSE_BLOCK, f->grad_stat);
+    merge_release(&m);
+}
+
+void sim_gradients(const struct sim_conf *conf, struct flight *f, uint32_t rank)
+{
+    struct grads g = {f->grad_rows[0], f->grad_rows[1], f->grad_dense, f->grad_stat};
+    if (conf->bsp)
+        sliced(conf, f, rank);
+    else
+        gradients(conf, f->epoch, f->begin, f->end, f->keys, f->unique, f->rows[1], &g);
 }
 
 void sim_expected_sums(const struct sim_conf *conf, uint64_t epochs, int64_t (*out)[2])

@@ -60,6 +60,10 @@ static void next_life(struct sim_conf *c, struct rng *r, bool last)
     c->shards = 1 + (uint32_t)rng_below(r, 4);
     c->workers = 1 + (uint32_t)rng_below(r, 4);
     c->permits = 1 + (uint32_t)rng_below(r, 3);
+    if (c->bsp) { /* as many as four slices can be dealt to */
+        c->workers = c->workers == 3 ? 4 : c->workers;
+        c->permits = 1;
+    }
     c->kill_us = last || stop ? 0 : at;
     c->stop_us = last || !stop ? 0 : at;
     choose_death(c, r);
@@ -103,4 +107,46 @@ struct sim_world *sim_history_stale(uint64_t seed, bool check_all)
     conf.hold_us = 1000000;
     conf.write_us = 2000000;
     return lives(seed, conf);
+}
+
+/* The same log on one worker and one shard, in order, without a cut but those at the ends of epochs. */
+static void check_bits(struct sim_world *w)
+{
+    struct sim_conf conf = sim_conf_quiet(1), *c = &w->conf;
+    struct sim_outcome got, want;
+    conf.workers = conf.shards = conf.permits = 1;
+    conf.bsp = true;
+    conf.check_all = false;
+    conf.cut_every_us = 1000000000;
+    conf.records = c->records;
+    conf.batch = c->batch;
+    conf.epochs = c->epochs;
+    conf.has_valid = c->has_valid;
+    conf.plateau_factor = c->plateau_factor;
+    conf.replay = c->replay;
+    struct sim_world *one = sim_new(&conf, NULL);
+    sim_run(one);
+    if (one->failed) {
+        sim_fail(w, "one worker", "%s", one->why);
+    } else {
+        sim_outcome_take(w, &got);
+        sim_outcome_take(one, &want);
+        const char *what = sim_outcome_differs(&want, &got);
+        if (what != NULL)
+            sim_fail(w, "bits", "%s differs from what one worker gets", what);
+        sim_outcome_release(&got);
+        sim_outcome_release(&want);
+    }
+    sim_free(one);
+}
+
+struct sim_world *sim_history_bsp(uint64_t seed, bool check_all)
+{
+    struct sim_conf conf = sim_conf_lossy(seed);
+    conf.bsp = true;
+    conf.check_all |= check_all;
+    struct sim_world *w = lives(seed, conf);
+    if (!w->failed)
+        check_bits(w);
+    return w;
 }

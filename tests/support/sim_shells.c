@@ -168,6 +168,7 @@ void sim_shard_start(struct sim_world *w, uint32_t s, uint64_t boot)
                               .beat_us = w->job.cluster.beat,
                               .orphan_us = w->job.cluster.orphan,
                               .workers_max = SIM_WORKERS_MAX,
+                              .bsp = w->conf.bsp,
                               .pool = w->pool};
     w->shard[s] = (struct sim_shard){0};
     if (shard_new(&conf, &w->shard[s].core, &err) != ST_OK) {

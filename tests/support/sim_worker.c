@@ -6,6 +6,7 @@
 
 #include "common/base/mem.h"
 #include "tests/support/sim_world.h"
+#include "worker/slices.h"
 
 enum { KEYS_MAX = 512, EVAL_BATCHES = 2 };
 
@@ -25,6 +26,7 @@ void sim_worker_start(struct sim_world *w, uint32_t rank, uint64_t boot, uint64_
                                .world_size = w->conf.workers,
                                .plan = &w->plan,
                                .permits = w->conf.permits,
+                               .bsp = w->conf.bsp,
                                .leases_max = 2,
                                .beat_us = w->job.cluster.beat,
                                .resend_us = w->job.cluster.resend,
@@ -74,7 +76,8 @@ static void reduce(struct sim_world *w)
     for (uint32_t r = 0; r < w->conf.workers; r++) {
         if (!w->worker[r].eval_done || w->worker[r].evaluate != w->worker[0].evaluate)
             return;
-        sum += w->worker[r].eval_sum;
+        if (r == 0 || !w->conf.bsp) /* bsp: the same for any number of workers */
+            sum += w->worker[r].eval_sum;
     }
     for (uint32_t r = 0; r < w->conf.workers; r++) {
         struct sim_event *ev = sim_after(w, 500, SIM_EVALUATED, SIM_WORKER + r);
@@ -155,13 +158,20 @@ static struct flight *free_flight(struct sim_world *w, struct sim_worker *k)
     return NULL;
 }
 
-static void fill(struct sim_world *w, struct flight *f, uint64_t epoch, uint64_t split,
-                 uint64_t begin, uint64_t end)
+static void fill(struct sim_world *w, uint32_t rank, struct flight *f, uint64_t epoch,
+                 uint64_t split, uint64_t begin, uint64_t end)
 {
     f->epoch = epoch;
     f->split = split;
     f->begin = begin;
     f->end = end;
+    if (w->conf.bsp && !f->eval) {
+        uint64_t each = SIM_SLICES / w->conf.workers;
+        f->part_begin = slices_at(f->begin, f->end, rank * each, SIM_SLICES);
+        f->part_end = slices_at(f->begin, f->end, (rank + 1) * each, SIM_SLICES);
+        begin = f->part_begin;
+        end = f->part_end;
+    }
     f->keys = f->user;
     f->unique = sim_batch_keys(&w->conf, epoch, begin, end, f->user, KEYS_MAX);
 }
@@ -181,7 +191,7 @@ static bool feed_train(struct sim_world *w, uint32_t rank)
     struct msg_lease *l = &k->lease[0];
     uint64_t end = l->begin + w->conf.batch < l->end ? l->begin + w->conf.batch : l->end;
     f->eval = false;
-    fill(w, f, l->epoch, l->split, l->begin, end);
+    fill(w, rank, f, l->epoch, l->split, l->begin, end);
     if (l->epoch != k->epoch)
         k->seen = 0;
     k->epoch = l->epoch;
@@ -212,7 +222,7 @@ static bool feed_eval(struct sim_world *w, uint32_t rank)
     k->eval_at++;
     k->eval_out++;
     f->eval = true;
-    fill(w, f, 0, 0, begin, end);
+    fill(w, rank, f, 0, 0, begin, end);
     give(w, rank, CLIENT_BATCH, f, NULL);
     return true;
 }
@@ -227,7 +237,7 @@ static void computed(struct sim_world *w, uint32_t rank, struct flight *f)
         evaluated(w, rank, f);
         give(w, rank, CLIENT_DROP, f, NULL);
     } else {
-        sim_gradients(&w->conf, f);
+        sim_gradients(&w->conf, f, rank);
         give(w, rank, CLIENT_GRADS, f, NULL);
     }
     compute_soon(w, rank);

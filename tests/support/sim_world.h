@@ -23,6 +23,7 @@
 #define SIM_WORKERS_MAX 8u
 #define SIM_FLIGHTS_MAX 8u
 #define SIM_TRACE_LINES 400u
+#define SIM_SLICES      4u /* bsp: of a step */
 
 /* Routes: who a message is from or to. */
 enum { SIM_HEAD = 1, SIM_SHARD = 100, SIM_WORKER = 200, SIM_ROUTES = 300 };
@@ -37,6 +38,7 @@ struct sim_conf {
     uint32_t shards, workers, permits;
     uint64_t records, batch, epochs;
     uint32_t keys; /* universe of keys */
+    bool bsp;      /* workers: 1, 2 or 4; permits: 1 */
     bool has_valid;
     bool replay;           /* table emb: Adam with exact L2 instead of Adagrad */
     double plateau_factor; /* 1: the rate never changes */
@@ -105,7 +107,7 @@ struct sim_rows { /* a copy of a shard's rows, by table, keys rising */
 
 struct sim_push { /* one that a shard has applied */
     uint32_t rank;
-    uint64_t seq, epoch, split, begin, end;
+    uint64_t seq, tag, epoch, split, begin, end;
     uint64_t *key; /* (n) this shard's keys in the order of the gradients; owned */
     uint32_t n;
     float *grad[PLAN_TABLES_MAX]; /* owned */
@@ -117,6 +119,7 @@ struct sim_history {
     size_t used, cap, shadowed;     /* shadowed: how many the shadow has applied */
     uint8_t *count;                 /* (epochs * records) times applied, the base's included */
     uint64_t last[SIM_WORKERS_MAX]; /* seq applied */
+    struct sim_push stored[SIM_WORKERS_MAX]; /* bsp: of the clock under way */
     /* -- at the take of k -- */
     uint64_t k, step;
     size_t take_used;
@@ -228,6 +231,21 @@ struct sim_world *sim_history_stale(uint64_t seed, bool check_all); /* as that, 
 /* If it failed: why, its last lines, and how to run it again. True if it failed. */
 bool sim_report(const struct sim_world *w, const char *program, uint64_t seed);
 
+/* bsp: several lives, then the end must be, bit for bit, that of one worker on a perfect network. */
+struct sim_world *sim_history_bsp(uint64_t seed, bool check_all);
+
+/* sim_outcome.c: what a run left, to be compared bit for bit */
+struct sim_outcome {
+    struct sim_rows rows;
+    size_t record_bytes[PLAN_TABLES_MAX];
+    uint64_t step, applied;
+    char *recipe;
+};
+void sim_outcome_take(struct sim_world *w, struct sim_outcome *o);
+void sim_outcome_release(struct sim_outcome *o);
+/* What differs first, or NULL. The recipes' numbers of cuts may. */
+const char *sim_outcome_differs(const struct sim_outcome *a, const struct sim_outcome *b);
+
 /* sim_script.c: one shard and a scripted head, which recovers within the run; checked against the base */
 struct sim_script_result {
     bool failed;
@@ -261,7 +279,7 @@ void sim_plan(struct plan *p, const struct sim_conf *conf);
 void sim_job(struct job *j, const struct sim_conf *conf);
 size_t sim_batch_keys(const struct sim_conf *conf, uint64_t epoch, uint64_t begin, uint64_t end,
                       uint64_t *out_keys, size_t cap);
-void sim_gradients(const struct sim_conf *conf, struct flight *f);
+void sim_gradients(const struct sim_conf *conf, struct flight *f, uint32_t rank);
 /* What table sum must hold after so many epochs: out[key], keys + 1 of them. */
 void sim_expected_sums(const struct sim_conf *conf, uint64_t epochs, int64_t (*out)[2]);
 

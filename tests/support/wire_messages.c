@@ -79,8 +79,9 @@ static void set_decimals(double *const *at, size_t n, struct rng *r)
 
 static void fill_order(struct msg_order *o, struct rng *r)
 {
-    uint64_t *const u[] = {&o->n,      &o->open,     &o->complete, &o->complete_e, &o->base,
-                           &o->base_e, &o->resolved, &o->world,    &o->epoch,      &o->evaluate};
+    uint64_t *const u[] = {&o->n,     &o->open,     &o->complete, &o->complete_e,
+                           &o->base,  &o->base_e,   &o->resolved, &o->world,
+                           &o->epoch, &o->evaluate, &o->clock};
     set_numbers(u, COUNT(u), r);
     o->mode = MODE_STOP;
     o->shards = 1 + (uint32_t)rng_below(r, 9);
@@ -111,7 +112,7 @@ static void fill_worker(struct msg_worker_state *w, struct rng *r)
     uint64_t *const u[] = {&w->n,         &w->held,         &w->world,
                            &w->leased,    &w->totals_epoch, &w->loss_count,
                            &w->refused,   &w->rss_bytes,    &w->stall_us_max,
-                           &w->evaluated, &w->eval_count};
+                           &w->evaluated, &w->eval_count,   &w->clock};
     double *const d[] = {&w->loss_sum, &w->train_auc, &w->train_accuracy, &w->auc,    &w->auc_bound,
                          &w->logloss,  &w->accuracy,  &w->hr10,           &w->ndcg10, &w->mrr};
     set_numbers(u, COUNT(u), r);
@@ -161,6 +162,7 @@ static void fill_train(struct msg *m, struct rng *r)
         m->u.pull.request = rng_next(r) | 1;
         m->u.pull.tables = rng_next(r) | 1;
         m->u.pull.n = n;
+        m->u.pull.clock = rng_next(r) | 1;
         add_frame(m, 8 * n, r);
         break;
     case MSG_ROWS: {

@@ -161,6 +161,9 @@ static void test_refused(void **state)
             "optimizer.dense.kind=adam|adamw|amsgrad|rowwise_adam)");
     refuses(least, "train.slices=4",
             "--set train.slices: does not apply here (it applies with train.consistency=bsp)");
+    refuses("model: {family: lr}\ntrain: {consistency: bsp, staleness: 1}\n", NULL,
+            "job.yaml:2:27: train.staleness: does not apply here (it applies with "
+            "train.consistency=async)");
     refuses(least, "model.family=x",
             "--set model.family: x is not one of the choices (allowed: lr, fm, mlp, dcnv2, "
             "widedeep, deepfm, dlrm, finalmlp, finalnet, din, sasrec, lstm, gru, cnn)");
@@ -290,6 +293,37 @@ static void test_combinations(void **state)
     parses(full, "cluster.shards=0");
     assert_int_equal(job_check(&job, &err), ST_OK);
     job_release(&job);
+}
+
+/* bsp: slices are the leaves of a tree, of which each worker has one whole branch. */
+static void test_slices(void **state)
+{
+    (void)state;
+    parses(with("epochs: 3", "consistency: bsp"), NULL);
+    assert_int_equal(job_check(&job, &err), ST_OK);
+    assert_int_equal(job_slices(&job), 1);
+    assert_string_equal(job_consistency_name(job.train.consistency), "bsp");
+    job_release(&job);
+    parses(with("epochs: 3", "consistency: bsp"), "cluster.workers=4");
+    assert_int_equal(job_check(&job, &err), ST_OK);
+    assert_int_equal(job_slices(&job), 4);
+    job_release(&job);
+    parses(with("epochs: 3", "consistency: bsp, slices: 8"), "cluster.workers=4");
+    assert_int_equal(job_check(&job, &err), ST_OK);
+    assert_int_equal(job_slices(&job), 8);
+    job_release(&job);
+    check_refuses(with("epochs: 3", "consistency: bsp"), "cluster.workers=3",
+                  "train.slices: 3, as many as workers, is not a power of two");
+    check_refuses(with("epochs: 3", "consistency: bsp"), "train.slices=6",
+                  "train.slices: 6 is not a power of two");
+    check_refuses(with("epochs: 3", "consistency: bsp, slices: 4"), "cluster.workers=3",
+                  "train.slices: 4 can't be dealt to 3 workers evenly (bsp works with 1, 2, 4 ... "
+                  "workers)");
+    check_refuses(with("epochs: 3", "consistency: bsp, slices: 4"), "cluster.workers=8",
+                  "train.slices: 4 can't be dealt to 8 workers evenly (bsp works with 1, 2, 4 ... "
+                  "workers)");
+    check_refuses(with("epochs: 3", "consistency: bsp, slices: 2048"), NULL,
+                  "train.slices: 2048 of a batch of 1000 records");
 }
 
 static void test_splits(void **state)
@@ -766,6 +800,7 @@ int main(void)
         cmocka_unit_test(test_fields_refused),
         cmocka_unit_test(test_another_family_by_set),
         cmocka_unit_test(test_combinations),
+        cmocka_unit_test(test_slices),
         cmocka_unit_test(test_splits),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_root_by_set),

@@ -889,6 +889,54 @@ static void without_an_incarnation_it_ends(void **state)
     release(&w);
 }
 
+/* ---- bsp ---- */
+
+static void bsp_lends_the_same_to_all_and_cuts_between_steps(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_from(&w, false, NULL);
+    head_free(w.h);
+    w.job.train.consistency = JOB_BSP;
+    w.h = head_new(&(struct head_conf){.job = JOB,
+                                       .boot = 1,
+                                       .conf = &w.job,
+                                       .plan = &w.plan,
+                                       .shards = PEERS,
+                                       .workers = PEERS,
+                                       .records = RECORDS});
+    tick(&w, 0);
+    step(&w, (struct head_event){.kind = HEAD_FENCED, .e = 1});
+    join(&w);
+    assert_int_equal(w.order[SHARD].split_records, RECORDS);
+    assert_int_equal(w.lease[WORKER].begin, w.lease[WORKER + 1].begin);
+    assert_int_equal(w.lease[WORKER].end, w.lease[WORKER + 1].end);
+    assert_int_equal(w.lease[WORKER].number, 2);
+    for (uint32_t r = 0; r < PEERS; r++) {
+        w.worker[r].leased = 2;
+        w.worker[r].room = 0;
+        w.worker[r].leases = 1;
+        w.worker[r].idle = false;
+        w.worker[r].progress[0] = (struct msg_progress){.upto = r == 0 ? 20 : 10};
+        w.worker[r].clock = r == 0 ? 2 : 1;
+    }
+    wait_for_hold(&w);
+    uint64_t hold = view(&w).n;
+    assert_int_equal(w.order[WORKER].clock, 0);
+    tell_worker(&w, 0);
+    tell_worker(&w, 1);
+    assert_int_equal(view(&w).mode, MODE_HOLD); /* again, up to the clock of the one ahead */
+    assert_int_equal(view(&w).n, hold + 1);
+    assert_int_equal(w.order[WORKER + 1].clock, 2);
+    tell_worker(&w, 0);
+    assert_int_equal(view(&w).mode, MODE_HOLD);
+    w.worker[1].clock = 2;
+    w.worker[1].progress[0].upto = 20;
+    tell_worker(&w, 1);
+    assert_int_equal(view(&w).mode, MODE_TAKE);
+    release(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -914,6 +962,7 @@ int main(void)
         cmocka_unit_test(an_epoch_ends_quiet_evaluated_decided_cut),
         cmocka_unit_test(it_begins_from_what_the_base_says),
         cmocka_unit_test(without_an_incarnation_it_ends),
+        cmocka_unit_test(bsp_lends_the_same_to_all_and_cuts_between_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

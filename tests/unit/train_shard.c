@@ -824,6 +824,119 @@ static void beyond_the_bound_images_go_and_only_a_full_cut_helps(void **state)
     release(&w);
 }
 
+/* ---- bsp ---- */
+
+static void setup_bsp(struct world *w)
+{
+    setup_with(w, (struct shard_conf){
+                      .bytes_max = (uint64_t)1 << 28, .handle_bytes_max = 1 << 16, .bsp = true});
+    join(w);
+}
+
+static struct msg *pull_after(struct world *w, uint32_t rank, uint64_t clock)
+{
+    struct msg *m = pull(w, 2, true);
+    m->sender = rank;
+    m->u.pull.clock = clock;
+    return m;
+}
+
+static void a_clock_is_applied_when_all_are_in(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_bsp(&w);
+    acked(&w, push(&w, 1, 1, 5, 3), 1, false, false);
+    assert_int_equal(view(&w).stored, 1);
+    acked(&w, push(&w, 1, 1, 5, 3), 1, false, false); /* again: it is stored already */
+    give(&w, pull_after(&w, 1, 1));
+    assert_null(sent(&w, MSG_ROWS));
+    give(&w, pull_after(&w, 1, 1)); /* asked again: answered once all the same */
+    assert_true(isnan(weight(&w, w.key[0])));
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, true);
+    const struct msg *rows = sent(&w, MSG_ROWS);
+    assert_non_null(rows);
+    assert_int_equal(rows->u.rows.step, 1);
+    assert_int_equal(view(&w).stored, 0);
+    assert_int_equal(view(&w).applied, 10);
+    assert_true(weight(&w, w.key[0]) == 2); /* of both */
+    assert_true(weight(&w, w.key[2]) == 1); /* of worker 1 alone */
+    release(&w);
+}
+
+static void a_push_without_records_counts_as_nothing(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_bsp(&w);
+    struct msg *m = push(&w, 1, 1, 5, 0);
+    m->u.push.end = 5;
+    acked(&w, m, 1, false, false);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, true);
+    assert_int_equal(view(&w).applied, 5);
+    assert_true(weight(&w, w.key[0]) == 1);
+    struct table *t = shard_store(w.s)->table[2];
+    uint64_t block = 0;
+    uint32_t slot;
+    table_find(t, &block, 1, &slot);
+    assert_true(row_weights(table_record(t, slot))[0] == 1);
+    release(&w);
+}
+
+static void a_cut_between_two_pushes_of_a_step_is_a_fault(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_bsp(&w);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, false);
+    w.open = 2;
+    faulted(&w, order(&w, MODE_TAKE), "1 of 2 pushes of a step stored");
+    assert_int_equal(view(&w).taken, 0);
+    release(&w);
+}
+
+static void nobody_pushes_twice_in_a_clock(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_bsp(&w);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, false);
+    faulted(&w, push(&w, 0, 2, 5, 2), "before clock 1 was applied");
+    release(&w);
+}
+
+/* The last push is acknowledged when it is stored; that the step is none shows right after. */
+static void records_of_a_clock_follow_one_another(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_bsp(&w);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, false);
+    give(&w, push(&w, 1, 1, 10, 2));
+    assert_true(view(&w).fault);
+    assert_int_equal(view(&w).step, 0);
+    assert_non_null(strstr(sent(&w, MSG_SHARD_STATE)->u.shard.why, "the one before it up to 5"));
+    release(&w);
+}
+
+static void recover_forgets_what_was_stored(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_bsp(&w);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, false);
+    give(&w, pull_after(&w, 0, 1));
+    w.e = 2;
+    w.n = 0;
+    give(&w, order(&w, MODE_RECOVER));
+    assert_int_equal(view(&w).stored, 0);
+    give(&w, order(&w, MODE_RUN));
+    acked(&w, push(&w, 1, 1, 5, 2), 1, false, false);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, true);
+    assert_null(sent(&w, MSG_ROWS));
+    release(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -848,6 +961,12 @@ int main(void)
         cmocka_unit_test(complete_is_believed_only_if_it_was_written),
         cmocka_unit_test(a_failing_disk_is_told_and_training_goes_on),
         cmocka_unit_test(beyond_the_bound_images_go_and_only_a_full_cut_helps),
+        cmocka_unit_test(a_clock_is_applied_when_all_are_in),
+        cmocka_unit_test(a_push_without_records_counts_as_nothing),
+        cmocka_unit_test(a_cut_between_two_pushes_of_a_step_is_a_fault),
+        cmocka_unit_test(nobody_pushes_twice_in_a_clock),
+        cmocka_unit_test(records_of_a_clock_follow_one_another),
+        cmocka_unit_test(recover_forgets_what_was_stored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

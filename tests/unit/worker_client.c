@@ -200,7 +200,7 @@ static struct msg *rows(struct world *w, uint32_t s, const struct msg *pull, uin
     return m;
 }
 
-static void setup(struct world *w)
+static void setup_with(struct world *w, bool bsp)
 {
     struct job_optim sgd = {.kind = JOB_SGD, .rate = 1, .l2_mode = JOB_L2_TOUCHED};
     uint64_t shape[1] = {2 * DENSE_BLOCK};
@@ -225,13 +225,19 @@ static void setup(struct world *w)
                                .rank = 1,
                                .world_size = 2,
                                .plan = &w->plan,
-                               .permits = 2,
+                               .permits = bsp ? 1 : 2,
+                               .bsp = bsp,
                                .leases_max = 2,
                                .beat_us = BEAT_US,
                                .resend_us = RESEND_US,
                                .orphan_us = ORPHAN_US,
                                .pool = w->pool};
     w->c = client_new(&conf);
+}
+
+static void setup(struct world *w)
+{
+    setup_with(w, false);
 }
 
 static void release(struct world *w)
@@ -671,6 +677,49 @@ static void hold_starts_nothing_and_answers_when_all_is_acked(void **state)
     release(&w);
 }
 
+/* bsp: its part of the step, rows of the clock before; a HOLD up to a clock lets it finish that one, no more. */
+static void in_bsp_a_hold_may_ask_for_one_step_more(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_with(&w, true);
+    join(&w);
+    give(&w, lease(&w, 1, 100, 140));
+    w.flight[0].part_begin = w.flight[1].part_begin = w.flight[1].part_end = 105;
+    w.flight[0].part_end = 110;
+    lend(&w, 0, 1, 100, 110);
+    grads(&w, 0);
+    const struct msg_push *p = &sent(&w, MSG_PUSH, 0, 0)->u.push;
+    assert_true(p->begin == 105 && p->end == 110);
+    give(&w, ack(&w, 0, 1, false));
+    give(&w, ack(&w, 1, 1, false));
+    batch(&w, 1, 1, 110, 120);
+    assert_int_equal(sent(&w, MSG_PULL, 1, 0)->u.pull.clock, 1);
+    struct msg *zero = rows(&w, 0, sent(&w, MSG_PULL, 0, 0), 1000);
+    struct msg *one = rows(&w, 1, sent(&w, MSG_PULL, 1, 0), 1001);
+    give(&w, zero);
+    give(&w, one);
+    give(&w, order(&w, MODE_HOLD));
+    const struct msg_worker_state *s = &sent(&w, MSG_WORKER_STATE, CLIENT_TO_HEAD, 0)->u.worker;
+    assert_int_equal(s->held, w.n);
+    assert_int_equal(s->clock, 1);
+    struct msg *m = order(&w, MODE_HOLD);
+    m->u.order.clock = 2;
+    give(&w, m);
+    assert_int_equal(view(&w).held, 0);
+    grads(&w, 1);
+    p = &sent(&w, MSG_PUSH, 0, 0)->u.push;
+    assert_true(p->seq == 2 && p->begin == 105 && p->end == 105);
+    give(&w, ack(&w, 0, 2, false));
+    assert_int_equal(view(&w).held, 0);
+    give(&w, ack(&w, 1, 2, false));
+    assert_int_equal(view(&w).held, w.n);
+    s = &sent(&w, MSG_WORKER_STATE, CLIENT_TO_HEAD, 0)->u.worker;
+    assert_int_equal(s->clock, 2);
+    assert_int_equal(s->progress[0].upto, 120); /* of the whole step */
+    release(&w);
+}
+
 static void each_hold_wants_its_own_answer(void **state)
 {
     struct world w;
@@ -826,6 +875,7 @@ int main(void)
         cmocka_unit_test(a_forgotten_handle_goes_again_with_keys),
         cmocka_unit_test(acks_that_cannot_be_are_ignored_or_a_fault),
         cmocka_unit_test(hold_starts_nothing_and_answers_when_all_is_acked),
+        cmocka_unit_test(in_bsp_a_hold_may_ask_for_one_step_more),
         cmocka_unit_test(each_hold_wants_its_own_answer),
         cmocka_unit_test(it_never_goes_on_by_itself),
         cmocka_unit_test(a_new_incarnation_begins_from_nothing),
