@@ -24,6 +24,7 @@
 #include "common/base/file.h"
 #include "common/base/progress.h"
 #include "launch/ask.h"
+#include "ps/snapshot/manifest.h"
 
 #define ASK_EVERY_US     500000u
 #define DRAIN_US         5000000u /* after one child ended well, the others must follow within */
@@ -182,12 +183,25 @@ static enum status on_signal(struct watch *w, int sig, uint64_t now, struct errb
     return ST_OK;
 }
 
+/* The newest complete cut, 0 if there is none: by the folder, since a head that was killed tells no more. */
+static uint64_t newest_cut(const char *dir)
+{
+    struct manifest m;
+    struct errbuf ignored = ERRBUF_INIT;
+    if (manifest_newest(dir, &m, NULL, &ignored) != ST_OK) {
+        return 0;
+    }
+    uint64_t k = m.k;
+    manifest_release(&m);
+    return k;
+}
+
 /* The head knows the reason better than an exit code does. */
 static enum status say_bad_end(struct watch *w, const struct run_child *bad, struct errbuf *err)
 {
     char who[128];
     run_child_text(bad, who, sizeof(who));
-    uint64_t cut = json_u64(w->end->report, "cut.version", 0);
+    uint64_t cut = newest_cut(w->dir->dir);
     const char *why = json_str(w->end->report, "text", "");
     char resume[96] = "";
     if (cut > 0 && strstr(why, "--resume") == NULL) {
