@@ -6,6 +6,7 @@
 small_shop "$WORK" 20000 || exit 1
 rows=$(($(wc -l <"$WORK/shop/train.csv") - 1))
 epochs=2
+records=$rows # of an epoch
 # A long evaluation: the valid part many times over.
 for i in 1 2 3 4 5 6 7 8 9; do cp "$WORK/shop/train.csv" "$WORK/shop/long-$i.csv"; done
 sed 's|valid: shop/valid.csv|valid: shop/long-*.csv|' "$WORK/job.yaml" >"$WORK/long.yaml"
@@ -51,7 +52,7 @@ strike() { # strike KIND
 }
 exact() {
     r=$WORK/$name/report.json
-    [ "$(json "$r" applied)" = $((rows * epochs)) ] && [ "$(json "$r" doubled)" = 0 ] && [ "$(json "$r" skipped)" = 0 ]
+    [ "$(json "$r" applied)" = $((records * epochs)) ] && [ "$(json "$r" doubled)" = 0 ] && [ "$(json "$r" skipped)" = 0 ]
 }
 # The way back: from the newest cut, or from the beginning where there was none.
 resumes() { "$PENSTOCK" train "$WORK/$job" --out "$WORK/$name" $sets $cache --resume; }
@@ -82,9 +83,13 @@ for kind in head server worker mpirun front INT TERM; do
     after warm-up $kind
 done
 
-# -- cut: a stopped worker can't say that it holds, so the cut stays open --
+# -- cut: a stopped worker can't say that it holds, so the cut stays open. Epochs are long enough that it is
+# stopped in the middle of one --
+sed 's|train: shop/train.csv|train: shop/long-[1234].csv|' "$WORK/job.yaml" >"$WORK/four.yaml"
+check "another for longer epochs" "$PENSTOCK" data convert "$WORK/four.yaml" --out "$WORK/cache"
+records=$((4 * rows))
 for kind in head server worker mpirun front INT TERM; do
-    start "cut-$kind" job.yaml $cache --set cluster.dead=15s
+    start "cut-$kind" four.yaml $cache --set cluster.dead=15s
     check "cut, $kind: a first cut" eventually 60 cut_made
     frozen=$(workers_of | head -n 1)
     kill -STOP "$frozen"
@@ -94,6 +99,7 @@ for kind in head server worker mpirun front INT TERM; do
     after cut $kind
 done
 
+records=$rows
 check "another for a long evaluation" "$PENSTOCK" data convert "$WORK/long.yaml" --out "$WORK/cache"
 for kind in head server worker mpirun front INT TERM; do
     start "evaluate-$kind" long.yaml $cache
