@@ -105,7 +105,7 @@ if install_missing >"$log" 2>&1; then
     exit 0
 fi
 if [ "$updated" = no ]; then
-    apt update >/dev/null 2>&1 || true
+    apt update >"$log" 2>&1 || say "apt-get update failed too: is the network there?"
     if install_missing >"$log" 2>&1; then
         exit 0
     fi

@@ -8,7 +8,7 @@ if ! command -v "$format" >/dev/null 2>&1; then
     echo "format: skipped, no $format here (launch/setup.sh --dev installs it)"
     exit 0
 fi
-mapfile -t files < <(find {common,ps,worker,launch,tests}/ -name '*.[ch]' 2>/dev/null | sort || true)
+mapfile -t files < <(find {common,ps,worker,launch,tests}/ -name '*.[ch]' 2>/dev/null | sort)
 [ ${#files[@]} -gt 0 ] || { echo "format: no source found"; exit 1; }
 out=$(printf '%s\0' "${files[@]}" | xargs -0 -n 16 -P "$(nproc)" "$format" --dry-run -Werror 2>&1) && {
     echo "format: ${#files[@]} files"

@@ -17,7 +17,7 @@ one() {
 }
 export -f one
 
-mapfile -t headers < <(find {common,ps,worker,launch,tests}/ -name '*.h' 2>/dev/null | sort || true)
+mapfile -t headers < <(find {common,ps,worker,launch,tests}/ -name '*.h' 2>/dev/null | sort)
 if [ ${#headers[@]} = 0 ]; then
     echo "headers: none found"
     exit 1

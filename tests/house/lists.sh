@@ -9,8 +9,8 @@
 set -euo pipefail
 cd "${1:-.}"
 export LC_ALL=C
-read -r -d '' -a sources <<<"${SOURCES:-}" || true
-read -r -d '' -a mains <<<"${MAINS:-}" || true
+mapfile -t sources < <(tr -s ' \n' '\n' <<<"${SOURCES:-}" | sed '/^$/d')
+mapfile -t mains < <(tr -s ' \n' '\n' <<<"${MAINS:-}" | sed '/^$/d')
 bad=0
 each() { # what is wrong; the files come on stdin
     local file

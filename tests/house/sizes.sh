@@ -5,7 +5,7 @@
 # A function runs, in our format, from the line that starts at the margin before a lone "{" to the next lone "}".
 set -euo pipefail
 cd "${1:-.}"
-mapfile -t files < <(find {common,ps,worker,launch,tests}/ -name '*.[ch]' 2>/dev/null | sort || true)
+mapfile -t files < <(find {common,ps,worker,launch,tests}/ -name '*.[ch]' 2>/dev/null | sort)
 [ ${#files[@]} -gt 0 ] || { echo "sizes: no source found"; exit 1; }
 
 echo "the ten largest functions (lines):"

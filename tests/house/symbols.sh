@@ -27,14 +27,16 @@ global_symbols() { # file: defined names
 }
 
 forbid_pattern() { # program, pattern, what it is
-    local hits
-    hits=$(nm "$build/bin/$1" 2>/dev/null | awk '{ print $NF }' | grep -E "$2" | head -n 5 | tr '\n' ' ') || true
+    local all hits
+    all=$(nm "$build/bin/$1" | awk '{ print $NF }') || { complain "$1: nm can't read it"; return; }
+    hits=$(awk -v p="$2" '$0 ~ p && n++ < 5' <<<"$all" | tr '\n' ' ')
     [ -z "$hits" ] || complain "$1 has $3: $hits"
 }
 
 forbid_library() { # program, pattern
-    local hits
-    hits=$(readelf -d "$build/bin/$1" 2>/dev/null | grep NEEDED | grep -oE "\[[^]]*($2)[^]]*\]" | tr '\n' ' ') || true
+    local all hits
+    all=$(readelf -d "$build/bin/$1") || { complain "$1: readelf can't read it"; return; }
+    hits=$(awk -v p="$2" '/NEEDED/ && match($0, /\[.*\]/) { name = substr($0, RSTART, RLENGTH); if (name ~ p) print name }' <<<"$all" | tr '\n' ' ')
     [ -z "$hits" ] || complain "$1 is linked with $hits"
 }
 
