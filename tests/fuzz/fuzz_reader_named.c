@@ -65,11 +65,11 @@ static uint64_t sum_values(const struct columns *c, const struct named_record *r
 {
     uint64_t sum = rec->line;
     for (size_t i = 0; i < NAMES_USED; i++) {
-        for (const struct value *v = columns_first(c, i); v != NULL; v = columns_next(c, v)) {
-            if (rec->fault != NULL)
-                abort();
+        uint32_t n = 0;
+        for (const struct value *v = columns_first(c, i); v != NULL; v = columns_next(c, v), n++)
             sum = hash_bytes(v->at, v->n, sum + i);
-        }
+        if (n != c->set[i].n || (rec->fault != NULL && n > 0) || (c->column[i].one && n > 1))
+            abort();
     }
     return hash_bytes(rec->raw, rec->raw_n, sum);
 }
