@@ -143,11 +143,13 @@ check "scancel" scancel "$id"
 check "cancelled, not requeued" shown gone "$id" CANCELLED 60
 check "no process left after scancel" eventually 15 all_gone gone
 
-# A job of higher priority takes the nodes: requeued, and on from the last complete cut.
-id=$(submit low --set train.epochs=12 --set train.plateau.patience=0 --set cluster.cut_every=300ms)
+# A job of higher priority takes the nodes: requeued, and on from the last complete cut. Long enough that it
+# can't end by itself before Slurm has taken them.
+id=$(submit low --set train.epochs=40 --set train.plateau.patience=0 --set cluster.cut_every=300ms)
 eventually 60 cuts low 2
 high=$(sbatch --parsable -p high -N3 -n12 -o "$WORK/high.log" --wrap 'sleep 3')
 check "a job that is more important runs" shown low "$high" COMPLETED 60
 check "the preempted one goes on and ends" shown low "$id" COMPLETED 180
-check "preempted: each record once" exact low 12
+check "it was requeued for that" sh -c "scontrol show job $id | grep -q 'Restarts=[1-9]'"
+check "preempted: each record once" exact low 40
 finish
