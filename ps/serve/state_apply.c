@@ -73,7 +73,7 @@ static struct id read_id(struct reader *in)
 {
     struct id id = {.n = reader_u16(in)};
     id.text = (const char *)reader_view(in, id.n);
-    if (id.n == 0 || id.n > ID_MAX)
+    if (id.n == 0 || id.n > ID_MAX || (!in->bad && memchr(id.text, 0, id.n) != NULL))
         in->bad = true;
     return id;
 }
