@@ -119,6 +119,11 @@ static uint8_t type_of(struct state *s, struct id name)
     return 0;
 }
 
+const char *state_type(const struct state *s, uint8_t type)
+{
+    return atomic_load(&s->type[type]);
+}
+
 /* ---- users -------------------------------------------------------------------------------------- */
 
 static enum status put_user(struct state *s, struct user *u, struct errbuf *err)
