@@ -169,8 +169,11 @@ void state_warm(struct state *s, const struct happening *event)
 {
     if (!event->positive)
         return;
-    if (event->item >= s->heat_cap)
+    if (event->item >= s->heat_cap) {
+        const size_t had = s->heat_cap;
         mem_grow(&s->heat, &s->heat_cap, (size_t)event->item + 1, sizeof(*s->heat));
+        memset(s->heat + had, 0, (s->heat_cap - had) * sizeof(*s->heat));
+    }
     struct heat *h = &s->heat[event->item];
     const int64_t now = event->time > h->time ? event->time : h->time;
     h->sum = h->sum * exp2(-(double)(now - h->time) / (double)HEAT_HALF_US) +
