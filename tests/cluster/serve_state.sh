@@ -115,6 +115,14 @@ check "a late outcome is a line of its own" grep -qE "^1,amy,i3,,,$rec,,,,,,\$" 
 check "late ones are counted" grep -q '"outcomes": 2, "outcomes_late": 1' "$WORK/answers"
 check "the job reads it" bash -c "$PENSTOCK eval $WORK/job.yaml --snapshot $WORK/run --set data.root=$WORK --data $log >$WORK/eval.log 2>&1 && grep -q ': 5 records' $WORK/eval.log || { cat $WORK/eval.log; cat $log; false; }"
 
+# ---- many ask while one writes ----
+meanwhile() {
+    { head -n 6000 "$WORK/many"; echo; for u in $(seq 0 2 49); do echo '{"kind": "user_delete", "id": "u'"$u"'"}'; done; echo; sed 's/k\([0-9]\)/l\1/; 6000q' "$WORK/many"; } |
+        "$ASK" "$WORK/run" "$WORK/busy" compact=100000 loops=3 >"$WORK/acked" 2>"$WORK/errors" || { cat "$WORK/errors"; return 1; }
+    grep 'rounds meanwhile, 0 bad' "$WORK/errors" && ! grep -v '^20[02] ' "$WORK/acked"
+}
+check "many ask while one writes, deletes and makes the journal shorter" meanwhile
+
 # ---- a full disk ----
 # ulimit -f: files may not grow beyond so many KiB; as with a full disk the write fails, in the middle of a frame.
 full() {
