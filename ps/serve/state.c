@@ -11,7 +11,7 @@
 #include "common/base/mem.h"
 #include "ps/serve/ops.h"
 
-#define CLOSE_EACH   256u       /* exposures closed in one group */
+#define CLOSE_EACH   1024u      /* exposures closed in one group */
 #define CLOSE_GROUPS 16u        /* groups a tick */
 #define SLICE_BYTES  (1u << 20) /* of a snapshot, a tick */
 #define SLICES       8u
