@@ -93,8 +93,8 @@ uint32_t client_progress(const struct client *c, struct msg_progress out[LEASES_
     for (uint32_t i = 0; i < c->leases; i++) {
         out[i] = (struct msg_progress){
             .epoch = c->lease[i].epoch, .split = c->lease[i].split, .upto = c->lease[i].upto};
-        /* bsp has one split, lent in parts: what was pushed ends where the first unfinished part stands */
-        if (c->conf.bsp && i > 0 && c->lease[i].upto == c->lease[i].begin &&
+        /* a dealt log has one split, lent in parts: what was pushed ends where the first unfinished part stands */
+        if (c->conf.dealt && i > 0 && c->lease[i].upto == c->lease[i].begin &&
             out[i].epoch == out[i - 1].epoch)
             out[i].upto = out[i - 1].upto;
     }

@@ -195,6 +195,17 @@ static void step(struct trainer *r, const struct work *w, const struct batch *b,
     count(r, w, b, &loss);
 }
 
+/* ssp: this rank has no part of a short step. Its push is a clock, and nothing else. */
+static void no_gradients(const struct plan *plan, const struct flight *f)
+{
+    for (size_t t = 0; t < plan->tables_used; t++) {
+        const struct plan_table *pt = &plan->tables[t];
+        float *g = pt->kind == PLAN_DENSE ? f->grad_dense : f->grad_stat;
+        if (pt->kind != PLAN_SPARSE)
+            memset(g, 0, (size_t)pt->blocks * DENSE_BLOCK * sizeof *g);
+    }
+}
+
 static void train(struct trainer *r, struct work *w)
 {
     struct flight *f = &w->flight;
@@ -205,7 +216,10 @@ static void train(struct trainer *r, struct work *w)
         grads.rows[t] = f->grad_rows[t];
     grads.dense = f->grad_dense;
     grads.stat = f->grad_stat;
-    step(r, w, &w->batch, &params, &grads);
+    if (w->batch.n > 0)
+        step(r, w, &w->batch, &params, &grads);
+    else
+        no_gradients(&r->p->run->plan, f);
     w->computed = true;
 }
 

@@ -578,7 +578,7 @@ const char *job_metric_name(enum job_metric metric)
 
 const char *job_consistency_name(int consistency)
 {
-    return consistency == JOB_BSP ? "bsp" : "async";
+    return consistency == JOB_BSP ? "bsp" : consistency == JOB_SSP ? "ssp" : "async";
 }
 
 const char *job_family_name(int family)

@@ -60,8 +60,8 @@ enum job_pooling { JOB_POOL_SUM, JOB_POOL_MEAN };                /* model.poolin
 enum job_top { JOB_TOP_ALL, JOB_TOP_DOTS };                      /* model.dlrm.top */
 enum job_gate { JOB_GATE_NONE, JOB_GATE_BIAS, JOB_GATE_FIELDS }; /* model.finalmlp.gate */
 enum job_field_gate { JOB_FIELD_GATE_NONE, JOB_FIELD_GATE_SUM, JOB_FIELD_GATE_CONCAT };
-enum job_mix { JOB_MIX_SUM, JOB_MIX_CONCAT }; /* model.finalnet.mix */
-enum job_consistency { JOB_ASYNC, JOB_BSP };  /* train.consistency */
+enum job_mix { JOB_MIX_SUM, JOB_MIX_CONCAT };         /* model.finalnet.mix */
+enum job_consistency { JOB_ASYNC, JOB_BSP, JOB_SSP }; /* train.consistency */
 enum job_metric { JOB_METRIC_AUTO, JOB_METRIC_AUC, JOB_METRIC_NDCG, JOB_METRIC_LOGLOSS };
 enum job_optimizer {
     JOB_SGD,
@@ -220,7 +220,7 @@ struct job {
     } optimizer;
     struct {
         uint64_t epochs;
-        uint64_t batch; /* records a push; bsp: a step, over all workers */
+        uint64_t batch; /* records a push; bsp, ssp: a step, over all workers */
         uint64_t seed;
         int consistency;
         uint64_t staleness; /* permits beyond one: 0 = a batch is applied before the next pulls */
@@ -278,6 +278,11 @@ MUST_CHECK enum status job_check(const struct job *job, struct errbuf *err);
 void job_release(struct job *job);
 /* Slices of a step: train.slices, or one a worker. bsp only. */
 uint64_t job_slices(const struct job *job);
+/* The log is dealt: every lease goes to all workers, and each computes its part of each step of train.batch
+ * records (bsp, ssp). Else a lease is one worker's, and so is each step. */
+bool job_deals(const struct job *job);
+/* Where part s of S of the step [begin, end) begins; s = S: its end. */
+uint64_t job_part_at(uint64_t begin, uint64_t end, uint64_t s, uint64_t S);
 /* resolved.yaml: every key with its value; job_parse of it gives an equal job. */
 void job_dump(const struct job *job, struct buffer *out);
 /* xxh3-64 over all keys that --resume may not change. */

@@ -278,6 +278,27 @@ uint64_t job_slices(const struct job *job)
     return job->train.slices != 0 ? job->train.slices : job->cluster.workers;
 }
 
+bool job_deals(const struct job *job)
+{
+    return job->train.consistency != JOB_ASYNC;
+}
+
+uint64_t job_part_at(uint64_t begin, uint64_t end, uint64_t s, uint64_t S)
+{
+    return begin + (end - begin) * s / S;
+}
+
+/* Each worker has a part of each step. */
+static enum status check_dealt(const struct job *job, struct errbuf *err)
+{
+    if (!job_deals(job) || job->cluster.workers <= job->train.batch)
+        return ST_OK;
+    return errbuf_set(err, ST_USAGE,
+                      "train.batch: a step of %" PRIu64 " records can't be dealt to %" PRIu64
+                      " workers: take at least as many records, or train.consistency=async",
+                      job->train.batch, job->cluster.workers);
+}
+
 /* Slices are the leaves of a tree, and each worker has one whole branch of it. */
 static enum status check_slices(const struct job *job, struct errbuf *err)
 {
@@ -312,5 +333,7 @@ enum status job_check(const struct job *job, struct errbuf *err)
         st = check_cluster(job, err);
     if (st == ST_OK)
         st = check_slices(job, err);
+    if (st == ST_OK)
+        st = check_dealt(job, err);
     return st == ST_OK ? st : errbuf_wrap(err, st, "%s: ", job->path);
 }

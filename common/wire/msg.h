@@ -68,7 +68,7 @@ struct msg_order {
     int32_t stop_code; /* MODE_STOP: exit code everybody ends with */
     char why[WHY_MAX]; /* MODE_STOP: in words, for logs */
     uint64_t
-        clock; /* bsp, MODE_HOLD: workers behind it start pushes until they have given so many */
+        clock; /* bsp, ssp, MODE_HOLD: workers behind it start pushes until they have given so many */
 };
 
 struct msg_progress {            /* records [begin of split, upto) of the split have been pushed */
@@ -144,7 +144,8 @@ struct msg_pull {
     bool dense;      /* dense and stat wanted */
     bool handle;     /* a push will follow */
     uint32_t n;      /* keys */
-    uint64_t clock;  /* bsp: to be answered when so many clocks of e are applied */
+    uint64_t
+        clock; /* bsp, ssp: of its batch: how many of its worker came before it in e; may have to wait */
 };
 
 struct msg_rows {

@@ -4,7 +4,7 @@
  * nor counted here. An unknown key gets its initial value, a row that has missed steps gets them in the
  * answer. What the push will need (keys, and the slots found) is remembered under a handle.
  *
- * bsp: a pull says how many clocks it must see, and waits until they are applied (clock.h).
+ * bsp, ssp: a pull names the clock of its batch, and waits until that is open (clock.h).
  */
 #include "ps/train/shard.h"
 
@@ -75,7 +75,7 @@ void shard_recv_pull(struct shard *s, uint64_t from, struct msg **m)
         return; /* asked again later */
     if (!sound(s, *m))
         shard_refuse(s, from, *m, "a pull of tables or keys that this shard does not have");
-    else if ((*m)->u.pull.clock <= s->clock.applied || SIM_BUG(44))
+    else if (clock_open(&s->clock, (*m)->u.pull.clock) || SIM_BUG(44))
         answer(s, from, *m);
     else if ((*m)->sender < s->clock.workers)
         clock_wait(&s->clock, from, m);

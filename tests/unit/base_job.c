@@ -163,7 +163,7 @@ static void test_refused(void **state)
             "--set train.slices: does not apply here (it applies with train.consistency=bsp)");
     refuses("model: {family: lr}\ntrain: {consistency: bsp, staleness: 1}\n", NULL,
             "job.yaml:2:27: train.staleness: does not apply here (it applies with "
-            "train.consistency=async)");
+            "train.consistency=async|ssp)");
     refuses(least, "model.family=x",
             "--set model.family: x is not one of the choices (allowed: lr, fm, mlp, dcnv2, "
             "widedeep, deepfm, dlrm, finalmlp, finalnet, din, sasrec, lstm, gru, cnn)");
@@ -324,6 +324,27 @@ static void test_slices(void **state)
                   "workers)");
     check_refuses(with("epochs: 3", "consistency: bsp, slices: 2048"), NULL,
                   "train.slices: 2048 of a batch of 1000 records");
+}
+
+/* ssp: any number of workers, as long as each step has a record for each. */
+static void test_parts(void **state)
+{
+    (void)state;
+    parses(with("epochs: 3", "consistency: ssp, staleness: 2"), "cluster.workers=3");
+    assert_int_equal(job_check(&job, &err), ST_OK);
+    assert_true(job_deals(&job));
+    assert_string_equal(job_consistency_name(job.train.consistency), "ssp");
+    job_release(&job);
+    check_refuses(with("epochs: 3", "consistency: ssp"), "cluster.workers=1001",
+                  "train.batch: a step of 1000 records can't be dealt to 1001 workers: take at "
+                  "least as many records, or train.consistency=async");
+    uint64_t at = 10;
+    for (uint64_t r = 0; r < 7; r++) { /* parts follow one another, the first at the step's begin */
+        assert_int_equal(job_part_at(10, 15, r, 7) >= at, 1);
+        at = job_part_at(10, 15, r, 7);
+    }
+    assert_int_equal(job_part_at(10, 15, 0, 7), 10);
+    assert_int_equal(job_part_at(10, 15, 7, 7), 15);
 }
 
 static void test_splits(void **state)
@@ -801,6 +822,7 @@ int main(void)
         cmocka_unit_test(test_another_family_by_set),
         cmocka_unit_test(test_combinations),
         cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_parts),
         cmocka_unit_test(test_splits),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_root_by_set),
