@@ -97,7 +97,8 @@ SRC_data     := $(call in,common/data, \
 SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
 SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link http listen_address listen_clock outbox routes run_dir wake)
 SRC_metrics  := $(call in,common/metrics, \
-    ab_assign ab_cuped ab_effect ab_online ab_sequence ab_srm ab_sums ab_users auc logloss prometheus ranking special)
+    ab_assign ab_cuped ab_effect ab_online ab_sequence ab_srm ab_sums ab_users auc experiment logloss \
+    prometheus ranking special)
 SRC_store    := $(call in,ps/store,index slab table)
 SRC_optim    := $(call in,ps/optim, \
     adagrad adam adamw amsgrad ftrl gradient lanes_avx2 lanes_avx512 momentum optim rowwise_adagrad rowwise_adam \

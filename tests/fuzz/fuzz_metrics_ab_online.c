@@ -54,9 +54,10 @@ static void check(const struct ab_online *o)
 
 static void check_again(const struct ab_online *o)
 {
-    struct ab_online back;
+    static struct ab_online back;
     struct buffer one = BUFFER_INIT, two = BUFFER_INIT;
-    ab_online_init(&back, TAG, kinds, METRICS, 1000);
+    if (back.auc.bins == NULL)
+        ab_online_init(&back, TAG, kinds, METRICS, 1000);
     ab_online_save(o, &one);
     if (ab_online_load(&back, one.data, one.used, "again", NULL) != ST_OK)
         abort();
@@ -74,24 +75,23 @@ static void check_again(const struct ab_online *o)
         abort();
     buffer_release(&one);
     buffer_release(&two);
-    ab_online_release(&back);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct ab_online o;
+    static struct ab_online o; /* kept: its megabytes would be most of a run */
     if (size < 1)
         return 0;
+    if (o.auc.bins == NULL)
+        ab_online_init(&o, TAG, kinds, METRICS, 1000);
     uint8_t *bytes = malloc(size);
     memcpy(bytes, data + 1, size - 1);
     if (data[0] & 1)
         sign(bytes, size - 1);
-    ab_online_init(&o, TAG, kinds, METRICS, 1000);
     if (ab_online_load(&o, bytes, size - 1, "saved", NULL) == ST_OK) {
         check(&o);
         check_again(&o);
     }
-    ab_online_release(&o);
     free(bytes);
     return 0;
 }
