@@ -114,7 +114,7 @@ SRC_worker   := $(call in,worker, \
     baseline candidates client_order client_pull client_push client_state client_step comm ease evaluate feeder \
     flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
-    args ask batch board cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train exporter \
+    ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train exporter \
     final folds hosts place prepare run watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
 

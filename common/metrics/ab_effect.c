@@ -40,6 +40,25 @@ struct ab_interval ab_effect_interval(const struct ab_effect *e, enum ab_side si
                                 side == AB_GREATER ? INFINITY : to, half, p};
 }
 
+/* A quadratic in t = 1 + r: t^2 (mA^2 - w^2 uA) - 2 t mA mB + mB^2 - w^2 uB <= 0. */
+bool ab_effect_fieller(const struct ab_arm *a, const struct ab_arm *b, enum ab_side side,
+                       double width, double p, struct ab_interval *out)
+{
+    const double ma = a->base, mb = a->base + (b->mean - a->mean); /* adjusted arms: on A's scale */
+    const double ua = a->var / a->n, ub = b->var / b->n, w2 = square(width);
+    const double lead = square(ma) - w2 * ua;
+    if (!(ma > 0) || !(lead > 0))
+        return false;
+    /* (mA mB)^2 - lead (mB^2 - w^2 uB), without subtracting what is nearly equal. */
+    const double under = w2 * (ua * square(mb) + ub * lead);
+    const double middle = ma * mb / lead, half = sqrt(under) / lead;
+    if (!isfinite(middle) || !isfinite(half))
+        return false;
+    *out = (struct ab_interval){side == AB_LESS ? -INFINITY : middle - half - 1,
+                                side == AB_GREATER ? INFINITY : middle + half - 1, half, p};
+    return true;
+}
+
 struct ab_interval ab_effect_fixed(const struct ab_effect *e, enum ab_side side, double alpha)
 {
     const double t = e->lift / e->se;

@@ -36,6 +36,12 @@ bool ab_effect_between(const struct ab_arm *a, const struct ab_arm *b, enum ab_l
 /* Ends of the interval that is `half` wide on each side that counts. */
 struct ab_interval ab_effect_interval(const struct ab_effect *e, enum ab_side side, double half,
                                       double p);
+/* The relative lift without the delta method (Fieller 1954): all lifts r for which mB - (1 + r) mA lies within `width`
+ * standard errors of 0, that error being of this very difference. So it leaves out 0 exactly when the absolute
+ * interval of the same width does, whatever few users or orders there are. p: of that absolute test. false: not
+ * enough data, mA itself is not `width` errors above 0 and any lift is possible. */
+bool ab_effect_fieller(const struct ab_arm *a, const struct ab_arm *b, enum ab_side side,
+                       double width, double p, struct ab_interval *out);
 /* Welch's t-test with confidence 1 - alpha; 0 < alpha < 1. */
 struct ab_interval ab_effect_fixed(const struct ab_effect *e, enum ab_side side, double alpha);
 

@@ -19,12 +19,17 @@ double ab_sequence_rho(double alpha, double n_star, enum ab_side side)
     return sqrt((x + log(x + 1)) / n_star);
 }
 
-/* In units of the standard error: sqrt(s2) = se sqrt(n). */
+/* In standard errors: sqrt(s2) = se sqrt(n). */
+static double width_at(double n, bool one_sided, double alpha, double rho)
+{
+    const double r = n * rho * rho, root = sqrt(r + 1);
+    const double log_part = one_sided ? log1p(root / (2 * alpha)) : log(root / alpha);
+    return sqrt(2 * (r + 1) / r * log_part);
+}
+
 static double half_width(const struct ab_effect *e, bool one_sided, double alpha, double rho)
 {
-    const double r = e->n * rho * rho, root = sqrt(r + 1);
-    const double log_part = one_sided ? log1p(root / (2 * alpha)) : log(root / alpha);
-    return e->se * sqrt(2 * (r + 1) / r * log_part);
+    return e->se * width_at(e->n, one_sided, alpha, rho);
 }
 
 static double p_two_sided(const struct ab_effect *e, double rho)
@@ -70,6 +75,17 @@ struct ab_interval ab_sequence_at(const struct ab_effect *e, enum ab_side side, 
                                   double n_star)
 {
     return ab_sequence_with(e, side, alpha, ab_sequence_rho(alpha, n_star, side));
+}
+
+bool ab_sequence_lift(const struct ab_arm *a, const struct ab_arm *b, enum ab_side side,
+                      double alpha, double n_star, struct ab_interval *out)
+{
+    struct ab_effect e;
+    const double rho = ab_sequence_rho(alpha, n_star, side);
+    if (!ab_effect_between(a, b, AB_ABSOLUTE, &e))
+        return false;
+    const double width = width_at(e.n, side != AB_TWO_SIDED, alpha, rho);
+    return ab_effect_fieller(a, b, side, width, ab_sequence_with(&e, side, alpha, rho).p, out);
 }
 
 void ab_sequence_init(struct ab_sequence *s)

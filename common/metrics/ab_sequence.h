@@ -5,6 +5,10 @@
  * units of both arms at which a decision is expected: the sequence is narrowest about there, and it must be
  * fixed before the start. Robbins' normal mixture underneath is the mSPRT (Johari et al.) with
  * rho^2 = tau^2 / (SE^2 n), so ab_sequence_with serves that, too.
+ *
+ * Decide by the absolute effect and show the lift by ab_sequence_lift. The delta method's interval of a relative lift
+ * (ab_sequence_at of AB_RELATIVE, as GrowthBook has it) is no such sequence while conversions are few: in A/A tests
+ * of 2,000 users with a look after each it left 0 out in 17% where 2% buy, in 10% where 10% do. Absolute: 1 to 2%.
  */
 #ifndef PENSTOCK_COMMON_METRICS_AB_SEQUENCE_H
 #define PENSTOCK_COMMON_METRICS_AB_SEQUENCE_H
@@ -23,6 +27,10 @@ struct ab_interval ab_sequence_with(const struct ab_effect *e, enum ab_side side
  * [1e-5, .4999]. */
 struct ab_interval ab_sequence_at(const struct ab_effect *e, enum ab_side side, double alpha,
                                   double n_star);
+/* The relative lift by Fieller's interval: leaves out 0 exactly when the absolute sequence does. false: not enough
+ * data. */
+bool ab_sequence_lift(const struct ab_arm *a, const struct ab_arm *b, enum ab_side side,
+                      double alpha, double n_star, struct ab_interval *out);
 
 /* What is reported: the intersection of all intervals so far and the least p. */
 struct ab_sequence {

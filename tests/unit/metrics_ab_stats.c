@@ -331,6 +331,65 @@ static void test_a_trillion_users(void **state)
     assert_true(ab_arm_from(&far, AB_MEAN, &arm) && close_to(arm.var, 1, 1e-4));
 }
 
+/* Leaves 0 out exactly when the absolute interval does; near the delta method's where users are many; unbounded, said
+ * to be so, where A's mean may be 0. */
+static void test_fieller_agrees_with_absolute(void **state)
+{
+    (void)state;
+    struct ab_arm a = {100, .1, .09, .1}, b = {120, .1, .09, .1};
+    struct ab_interval lift;
+    struct ab_effect e;
+    int out = 0;
+    assert_false(ab_sequence_lift(&a, &b, AB_TWO_SIDED, .05, 5000, &lift));
+    a.n = 3000, b.n = 3200;
+    for (int side = AB_TWO_SIDED; side <= AB_LESS; side++)
+        for (b.mean = .03; b.mean < .2; b.mean += .0007) {
+            b.base = b.mean, b.var = b.mean * (1 - b.mean);
+            assert_true(ab_effect_between(&a, &b, AB_ABSOLUTE, &e));
+            const struct ab_interval abs = ab_sequence_at(&e, (enum ab_side)side, .05, 5000);
+            assert_true(ab_sequence_lift(&a, &b, (enum ab_side)side, .05, 5000, &lift));
+            assert_int_equal(lift.from > 0, abs.from > 0);
+            assert_int_equal(lift.to < 0, abs.to < 0);
+            assert_true(lift.p == abs.p && lift.from < b.mean / .1 - 1 &&
+                        lift.to > b.mean / .1 - 1);
+            out += lift.from > 0 || lift.to < 0;
+        }
+    assert_true(out > 100);
+    a.n = b.n = 1e9;
+    b.mean = b.base = .11, b.var = .11 * .89;
+    assert_true(ab_effect_between(&a, &b, AB_RELATIVE, &e));
+    const struct ab_interval delta = ab_sequence_at(&e, AB_TWO_SIDED, .05, 5000);
+    assert_true(ab_sequence_lift(&a, &b, AB_TWO_SIDED, .05, 5000, &lift));
+    assert_true(close_to(lift.from, delta.from, 1e-4) && close_to(lift.to, delta.to, 1e-4));
+}
+
+/* The true lift, .5, stays inside at every one of 1500 looks in at least 95% of 1000 tests with few buyers. */
+static void test_fieller_covers(void **state)
+{
+    (void)state;
+    int left_out = 0;
+    for (uint64_t t = 0; t < 1000; t++) {
+        struct rng rng = {.key = rng_mix(21, t)};
+        struct ab_sums s[2];
+        int missed = 0;
+        memset(s, 0, sizeof s);
+        for (int u = 0; u < 3000 && !missed; u++) {
+            struct ab_sums *to = &s[u % 2];
+            struct ab_arm a, b;
+            struct ab_interval lift;
+            to->n += 1;
+            to->sum += rng_next_unit(&rng) < (u % 2 ? .06 : .04);
+            if (u % 2 && ab_arm_from(&s[0], AB_PROPORTION, &a) &&
+                ab_arm_from(&s[1], AB_PROPORTION, &b) &&
+                ab_sequence_lift(&a, &b, AB_TWO_SIDED, .05, 3000, &lift))
+                missed = lift.from > .5 || lift.to < .5;
+        }
+        left_out += missed;
+    }
+    print_message("    the true lift was left out in %d of 1000 tests\n", left_out);
+    assert_true(left_out <= 50);
+}
+
 static void test_sums_add(void **state)
 {
     (void)state;
@@ -361,6 +420,8 @@ int main(void)
         cmocka_unit_test(test_not_enough_data),
         cmocka_unit_test(test_two_users_are_finite),
         cmocka_unit_test(test_a_trillion_users),
+        cmocka_unit_test(test_fieller_agrees_with_absolute),
+        cmocka_unit_test(test_fieller_covers),
         cmocka_unit_test(test_sums_add),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
