@@ -96,7 +96,9 @@ SRC_data     := $(call in,common/data, \
     reader_query reader_text reader_tfrecord records sequence shop shop_write sources split windows)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
 SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link http listen_address listen_clock outbox routes run_dir wake)
-SRC_metrics  := $(call in,common/metrics,auc logloss prometheus ranking)
+SRC_metrics  := $(call in,common/metrics, \
+    ab_assign ab_cuped ab_effect ab_online ab_sequence ab_srm ab_sums ab_users auc experiment logloss \
+    prometheus ranking special)
 SRC_store    := $(call in,ps/store,index slab table)
 SRC_optim    := $(call in,ps/optim, \
     adagrad adam adamw amsgrad ftrl gradient lanes_avx2 lanes_avx512 momentum optim rowwise_adagrad rowwise_adam \
@@ -112,7 +114,7 @@ SRC_worker   := $(call in,worker, \
     baseline candidates client_order client_pull client_push client_state client_step comm ease evaluate feeder \
     flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
-    args ask batch board cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train exporter \
+    ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train exporter \
     final folds hosts place prepare run watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
 

@@ -50,6 +50,16 @@ void auc_add(struct auc *a, const float *logits, const float *labels, size_t n)
     }
 }
 
+bool auc_correct(struct auc *a, float logit)
+{
+    const size_t bin = monotone(logit) >> AUC_SHIFT;
+    if (a->bins[bin] == 0)
+        return false;
+    a->bins[bin]--;
+    a->bins[AUC_BINS + bin]++;
+    return true;
+}
+
 void auc_merge(struct auc *into, const struct auc *from)
 {
     for (size_t i = 0; i < 2 * (size_t)AUC_BINS; i++)

@@ -4,7 +4,6 @@
 #include "common/metrics/logloss.h"
 
 #include <math.h>
-#include <stdbool.h>
 
 void logloss_add(struct logloss *l, const float *logits, const float *labels, size_t n)
 {
@@ -18,6 +17,17 @@ void logloss_add(struct logloss *l, const float *logits, const float *labels, si
         l->positives += positive;
     }
     l->count += n;
+}
+
+void logloss_correct(struct logloss *l, float logit)
+{
+    const double z = (double)logit;
+    l->loss -= z; /* the label stands in the loss as - z y */
+    l->positives++;
+    if (z > 0)
+        l->correct++;
+    else
+        l->correct--;
 }
 
 void logloss_merge(struct logloss *into, const struct logloss *from)
@@ -37,4 +47,21 @@ double logloss_mean(const struct logloss *l)
 double logloss_accuracy(const struct logloss *l)
 {
     return l->count ? (double)l->correct / (double)l->count : 0;
+}
+
+bool logloss_entropy(const struct logloss *l, double *out)
+{
+    if (l->positives == 0 || l->positives >= l->count)
+        return false;
+    const double p = (double)l->positives / (double)l->count;
+    *out = logloss_mean(l) / -(p * log(p) + (1 - p) * log1p(-p));
+    return true;
+}
+
+bool logloss_calibration(const struct logloss *l, double *out)
+{
+    if (l->positives == 0)
+        return false;
+    *out = l->predicted / (double)l->positives;
+    return true;
 }

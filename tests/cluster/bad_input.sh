@@ -52,6 +52,25 @@ refuses "bad --set" 2 "train.bathc" "$P" check job.yaml --set train.bathc=3
 refuses "slices that are no power of two" 2 "train.slices" "$P" check job.yaml --set train.consistency=bsp --set train.slices=6
 refuses "fewer shards than servers" 2 "cluster.shards" "$P" check job.yaml --set cluster.servers=4 --set cluster.shards=2
 
+# -- experiments and sums of A/B tests: 2 --
+exp() { printf "name: x\n$1\n" >exp.yaml; }
+refuses "missing experiment file" 2 "nothere.yaml" "$P" ab check nothere.yaml
+exp 'coverag: .5\nvariants: [{name: a}, {name: b}]'
+refuses "experiment: unknown key" 2 "exp.yaml:2:1: coverag.*nearest is coverage" "$P" ab check exp.yaml
+exp 'variants: [{name: a}, {name: b, version: 3, stream: s}]'
+refuses "experiment: a variant of two kinds" 2 "exp.yaml:2:[0-9]+: variants.1.: give one of" "$P" ab check exp.yaml
+exp 'variants: [{name: a, weight: .5}, {name: b, weight: .4}]'
+refuses "experiment: weights that leave users over" 2 "exp.yaml:2:[0-9]+: .*sum to 0.9" "$P" ab check exp.yaml
+exp 'window: 30\nvariants: [{name: a}, {name: b}]'
+refuses "experiment: a time without a unit" 2 "exp.yaml:2:9: window" "$P" ab assign exp.yaml -- 1
+refuses "missing sums" 2 "nothere.json" "$P" ab calc nothere.json
+echo '{"arms": [{"n": 5, "sum": 10, "sum_squares": 10}, {"n": 5, "sum": 1, "sum_squares": 1}]}' >sums.json
+refuses "sums that no numbers have" 2 "sums.json: arms.0..sum_squares is below" "$P" ab calc sums.json
+echo '{"arms": [{"n": 5, "sum": 1}, {"n": 5, "sum": 1, "sum_squares": 1}]}' >sums.json
+refuses "sums: one is missing" 2 "sums.json: arms.0..sum_squares is missing" "$P" ab calc sums.json
+echo '{"arms": [' >sums.json
+refuses "sums: truncated JSON" 2 "sums.json" "$P" ab calc sums.json
+
 # -- data: 3 --
 refuses "missing log" 3 "nothere.csv" $(train) --set data.train=nothere.csv
 refuses "glob without a match" 3 "shop/x\*.csv" $(train) --set 'data.train=shop/x*.csv'
