@@ -171,7 +171,6 @@ FUZZ_wire_frames   := $(ROOMS_net)
 
 # What single tests need besides: EXTRA_<test> more objects (sources), LINK_<test> more flags for the linker.
 # LINK_base_mem := -Wl,--wrap=malloc
-EXTRA_serve_replica := tests/support/snapshot_world.c
 
 # ---- the targets --------------------------------------------------------------------------------
 
@@ -291,14 +290,15 @@ $(foreach p,penstock penstock-ps penstock-worker,$(eval $(call program_rules,$p)
 # ---- tests --------------------------------------------------------------------------------------
 
 # A test program is $(BUILD)/tests/<kind>/<name>, from tests/<kind>/<name>.c, its room's helpers
-# tests/support/<room>_*.c, and EXTRA_<name>.
+# tests/support/<room>_*.c, HELPERS_<room>, and EXTRA_<name>.
 only    = $(if $(ONLY),$(filter $(addsuffix %,$(ONLY)),$(1)),$(1))
 names   = $(call only,$(patsubst tests/$(1)/%.c,%,$(wildcard tests/$(1)/*.c)))
 room_of = $(firstword $(subst _, ,$(1)))
 known   = $(if $(ROOMS_$(1)),$(1),$(error tests: '$(2)' does not begin with the name of a room ($(ROOMS) house)))
 outs    = $(foreach r,$(ROOMS_$(1)),$(OUT_$r))
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-helpers = $(call objects,$(wildcard tests/support/$(1)_*.c))
+helpers = $(call objects,$(wildcard tests/support/$(1)_*.c) $(HELPERS_$(1)))
+HELPERS_serve := tests/support/snapshot_world.c
 
 UNIT    := $(call names,unit)
 SIM     := $(call names,sim)
