@@ -70,7 +70,7 @@ MPI_LIBS   = $(eval MPI_LIBS := $$(shell pkg-config --libs ompi-c))$(MPI_LIBS)
 
 # ---- rooms, in floors ---------------------------------------------------------------------------
 
-ROOMS := base math nn feature data wire net metrics store optim snapshot train worker launch
+ROOMS := base math nn feature data wire net metrics store optim snapshot serve train worker launch
 
 # The programs' mains stay out of the archives.
 MAINS := ps/train/ps_main.c worker/worker_main.c launch/penstock.c
@@ -106,6 +106,8 @@ SRC_optim    := $(call in,ps/optim, \
 SRC_snapshot := $(call in,ps/snapshot, \
     chain cut cut_file cut_hash cut_list diff fence manifest manifest_dir names part place prune restore \
     safetensors undo verify)
+SRC_serve    := $(call in,ps/serve, \
+    follow replica rows source_dir stage version versions)
 SRC_train    := $(call in,ps/train, \
     applier clock cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \
     head_peers head_report head_step head_thread ps_run recipe recv_order recv_pull recv_push shard_cut \
@@ -130,6 +132,7 @@ ROOMS_net      := net wire base
 ROOMS_store    := store wire math base
 ROOMS_optim    := optim wire math base
 ROOMS_snapshot := snapshot store wire math base
+ROOMS_serve    := serve snapshot store nn net data feature metrics wire math base
 ROOMS_train    := train optim snapshot store net data feature metrics wire math base
 ROOMS_worker   := worker nn snapshot store net data feature metrics wire math base
 ROOMS_launch   := launch snapshot store net data feature metrics wire math base
@@ -289,14 +292,15 @@ $(foreach p,penstock penstock-ps penstock-worker,$(eval $(call program_rules,$p)
 # ---- tests --------------------------------------------------------------------------------------
 
 # A test program is $(BUILD)/tests/<kind>/<name>, from tests/<kind>/<name>.c, its room's helpers
-# tests/support/<room>_*.c, and EXTRA_<name>.
+# tests/support/<room>_*.c, HELPERS_<room>, and EXTRA_<name>.
 only    = $(if $(ONLY),$(filter $(addsuffix %,$(ONLY)),$(1)),$(1))
 names   = $(call only,$(patsubst tests/$(1)/%.c,%,$(wildcard tests/$(1)/*.c)))
 room_of = $(firstword $(subst _, ,$(1)))
 known   = $(if $(ROOMS_$(1)),$(1),$(error tests: '$(2)' does not begin with the name of a room ($(ROOMS) house)))
 outs    = $(foreach r,$(ROOMS_$(1)),$(OUT_$r))
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-helpers = $(call objects,$(wildcard tests/support/$(1)_*.c))
+helpers = $(call objects,$(wildcard tests/support/$(1)_*.c) $(HELPERS_$(1)))
+HELPERS_serve := tests/support/snapshot_world.c
 
 UNIT    := $(call names,unit)
 SIM     := $(call names,sim)
