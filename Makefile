@@ -80,12 +80,12 @@ MAINS := ps/train/ps_main.c worker/worker_main.c launch/penstock.c
 in = $(patsubst %,$(1)/%.c,$(2))
 
 SRC_base     := $(call in,common/base, \
-    bytes clock crc32c epoch errbuf file hash job job_check job_join job_optim job_options json log mem option options \
+    bytes clock crc32c epoch errbuf file hash job job_check job_join job_optim job_options job_task json log mem option options \
     plan progress queue rng stats status stream thread utf8 yaml)
 SRC_math     := $(call in,common/math,gemm gemm_avx512 inverse merge vec vec_avx2 vec_avx512 vec_plain)
 SRC_nn       := $(call in,common/nn, \
     epilogue graph model model_cnn model_dcnv2 model_deepfm model_din model_dlrm model_finalmlp model_finalnet model_fm \
-    model_gru model_lr model_lstm model_mlp model_sasrec model_widedeep op_activation op_add op_attention \
+    model_gru model_lr model_lstm model_mlp model_multitask model_sasrec model_widedeep op_activation op_add op_attention \
     op_bag_sum op_batch_norm op_bce op_bce_pair op_bilinear op_columns op_concat op_conv op_cross op_dice op_embed \
     op_factorized op_field_gate op_fm op_gate op_gru op_imitate op_layer_norm op_linear op_lstm op_match op_pairs \
     op_pool op_softmax op_tokens rank tokens)
@@ -97,7 +97,7 @@ SRC_data     := $(call in,common/data, \
 SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
 SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link http listen_address listen_clock outbox routes run_dir wake)
 SRC_metrics  := $(call in,common/metrics, \
-    ab_assign ab_cuped ab_effect ab_online ab_sequence ab_srm ab_sums ab_users auc experiment logloss \
+    ab_assign ab_cuped ab_effect ab_online ab_sequence ab_srm ab_sums ab_users auc experiment gauc logloss \
     prometheus ranking special)
 SRC_store    := $(call in,ps/store,index slab table)
 SRC_optim    := $(call in,ps/optim, \

@@ -136,6 +136,9 @@ void client_state(struct client *c)
     w->auc_bound = c->result.auc_bound;
     w->logloss = c->result.logloss;
     w->accuracy = c->result.accuracy;
+    w->gauc = c->result.gauc;
+    w->tasks = c->result.tasks;
+    memcpy(w->task, c->result.task, sizeof w->task);
     w->hr10 = c->result.hr10;
     w->ndcg10 = c->result.ndcg10;
     w->mrr = c->result.mrr;

@@ -52,7 +52,9 @@ struct client_epoch {      /* running totals of training, of one epoch */
 
 struct client_result { /* of an evaluation */
     double auc, auc_bound, logloss, accuracy;
-    double hr10, ndcg10, mrr; /* as in msg_worker_state */
+    double gauc, hr10, ndcg10, mrr; /* as in msg_worker_state, and the next two */
+    uint32_t tasks;
+    struct msg_task task[JOB_TASKS_MAX];
     uint64_t count;
 };
 

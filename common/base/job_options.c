@@ -27,7 +27,7 @@
 #define HAS_MISSING "data.format=delimited|criteo|recbole|slots|json|tfrecord|parquet|query"
 #define CUT_PART    "data.split.by=ratio|time|fold"
 #define CUT_TEST    "data.split.by=ratio|time"
-#define DEEP        "model.family=mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din"
+#define DEEP        "model.family=mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|multitask"
 #define TWO_NETS    "model.family=finalmlp|finalnet"
 #define NEXT_ITEM   "model.family=sasrec|lstm|gru|cnn"
 #define RECURRENT   "model.family=lstm|gru"
@@ -109,17 +109,20 @@ static const struct option rows[] = {
 
     /* -- model -- */
     {"model.family", OPT_CHOICE, AT(model.family), 0, 0, NULL,
-     "lr|fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|sasrec|lstm|gru|cnn", NULL, 0,
-     "of records: lr to din; of the next item in sequences: sasrec, lstm, gru, cnn"},
+     "lr|fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|multitask|sasrec|lstm|gru|cnn",
+     NULL, 0, "of records: lr to multitask; of the next item in sequences: sasrec, lstm, gru, cnn"},
     {"model.embedding", OPT_U64, AT(model.embedding), 1, 1024, "10", NULL,
-     "model.family=fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|sasrec|lstm|gru|cnn", 0,
-     "floats in an embedding row"},
+     "model.family=fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|multitask|sasrec|lstm|"
+     "gru|cnn",
+     0, "floats in an embedding row"},
     {"model.embedding_init", OPT_F64, AT(model.embedding_init), 0, 10, "1e-4", NULL, NULL, 0,
      "standard deviation of a new row's values"},
     {"model.pooling", OPT_CHOICE, AT(model.pooling), 0, 0, "sum", "sum|mean", DEEP, 0,
      "what becomes of a bag's rows; mean: their sum over their number"},
     {"model.hidden", OPT_U64S, AT(model.hidden), 1, 16384, "[400, 400, 400]", NULL, DEEP, 0,
      "widths of the hidden layers, at most 16"},
+    {"model.tower", OPT_U64S, AT(model.tower), 1, 16384, "[64]", NULL, "model.family=multitask", 0,
+     "widths of each task's own hidden layers behind the shared ones of model.hidden; []: none"},
     {"model.dropout", OPT_F64, AT(model.dropout), 0, .95, "0", NULL, HAS_DROPOUT, 0,
      "part of hidden layers' outputs (sasrec: attention, too) that is dropped in training"},
     {"model.batch_norm", OPT_BOOL, AT(model.batch_norm), 0, 0, "true", NULL, DEEP, 0,
@@ -258,9 +261,12 @@ static const struct option rows[] = {
      "a gradient beyond this is refused by the servers, as a non-finite one is"},
     {"train.warmup", OPT_U64, AT(train.warmup), 0, 1e9, "0", NULL, NULL, 0,
      "steps over which the rate rises from 0"},
-    {"train.metric", OPT_CHOICE, AT(train.metric), 0, 0, "auto", "auto|auc|ndcg|logloss", NULL, 0,
-     "what plateau decay, best cut and early stop go by; ndcg: at 10; auto: auc, of sequences "
+    {"train.metric", OPT_CHOICE, AT(train.metric), 0, 0, "auto", "auto|auc|ndcg|logloss|gauc", NULL,
+     0,
+     "what decay, best cut and stop go by; ndcg: at 10; gauc: by user; auto: auc, of sequences "
      "ndcg"},
+    {"train.task", OPT_TEXT, AT(train.task), 0, 0, "", NULL, NULL, 0,
+     "name of the label that train.metric is of; empty: the first of data.fields"},
     {"train.ease", OPT_F64, AT(train.ease), 0, 1e9, "200", NULL, NULL, F,
      "lambda of the EASE baseline beside a result on sequences; 0: without it"},
     {"train.plateau.factor", OPT_F64, AT(train.plateau.factor), 1e-6, 1, ".1", NULL, NULL, 0,
@@ -362,7 +368,9 @@ static const struct option field_rows[] = {
      "0, 1"},
     {"max", OPT_U64, OF(max), 1, 1e4, "50", NULL, "type=history", 0, "most of them, the newest"},
     {"when", OPT_CHOICE, OF(when), 0, 0, "all", "all|positive", "type=history", 0,
-     "of all earlier records, or of those whose label is positive"},
+     "of all earlier records, or of those whose (first) label is positive"},
+    {"weight", OPT_F64, OF(weight), 0, 1e6, "1", NULL, "type=label", 0,
+     "of the label's task in the loss (model.family=multitask)"},
 };
 
 const struct option_table job_field_options = {field_rows, COUNT(field_rows)};

@@ -26,6 +26,7 @@ struct auc_result {
 void auc_init(struct auc *a);
 void auc_release(struct auc *a);
 void auc_reset(struct auc *a);
+/* labels: 0 or 1; below 0: no label, the record is left out. */
 void auc_add(struct auc *a, const float *logits, const float *labels, size_t n);
 /* One example that was added as a negative turns out a positive. false: no such negative is there. */
 bool auc_correct(struct auc *a, float logit);

@@ -8,6 +8,8 @@
 void logloss_add(struct logloss *l, const float *logits, const float *labels, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
+        if (labels[i] < 0)
+            continue;
         const double z = (double)logits[i], y = (double)labels[i];
         const double e = exp(-fabs(z));
         const bool positive = y > 0.5;
@@ -15,8 +17,8 @@ void logloss_add(struct logloss *l, const float *logits, const float *labels, si
         l->predicted += z >= 0 ? 1 / (1 + e) : e / (1 + e);
         l->correct += positive ? z > 0 : z <= 0; /* a NaN is never correct */
         l->positives += positive;
+        l->count++;
     }
-    l->count += n;
 }
 
 void logloss_correct(struct logloss *l, float logit)

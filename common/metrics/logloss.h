@@ -12,6 +12,7 @@ struct logloss {
     uint64_t count, correct, positives;
 };
 
+/* labels: 0 or 1; below 0: no label, the record is left out. */
 void logloss_add(struct logloss *l, const float *logits, const float *labels, size_t n);
 /* One example that was added with label 0 turns out to have label 1. */
 void logloss_correct(struct logloss *l, float logit);

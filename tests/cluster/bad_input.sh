@@ -35,6 +35,11 @@ job 's/family: mlp/family: deepfm9/'
 refuses "unknown family" 2 "model.family.*dcnv2" "$P" check bad.yaml
 job 's/type: label/type: id/'
 refuses "no label" 2 "label" "$P" check bad.yaml
+job 's/{name: item, type: item}/{name: cart, type: label}/'
+refuses "two labels of a family that learns one" 2 "2 of type label .*multitask" "$P" check bad.yaml
+refuses "a task that isn't there" 2 "train.task: .bought. is no field of type label .there are click, cart" "$P" check bad.yaml --set model.family=multitask --set train.task=bought
+job 's/type: user/type: id/'
+refuses "GAUC without users" 2 "gauc needs a field of type user" "$P" check bad.yaml --set train.metric=gauc
 printf 'a: &x [1]\nb: *x\n' >bad.yaml
 refuses "anchor and alias" 2 "bad.yaml:1:[0-9]+: .*anchor" "$P" check bad.yaml
 awk 'BEGIN { for (i = 0; i < 2000; i++) printf "["; print "" }' >bad.yaml
@@ -175,7 +180,7 @@ disk() { # disk SIZE: a fresh little disk in $WORK/small
 if [ "$(id -u)" = 0 ] && disk 100k; then
     refuses "disk full while converting" 1 "no space left" "$P" train job.yaml --out small/run
     check "no half file" sh -c '! find small -name "*.tmp*" | grep -q .'
-    disk 260k
+    disk 288k
     refuses "disk full while cuts are written" 1 "cut [0-9]+ was abandoned.*No space left" "$P" train job.yaml --out small/run
     check "no half file" sh -c '! find small -name "*.tmp*" | grep -q .'
     check "what is there verifies" "$P" snap verify small/run
