@@ -163,6 +163,7 @@ FUZZ_cache         := $(ROOMS_data)
 FUZZ_inspect       := $(ROOMS_data)
 FUZZ_job           := $(ROOMS_base)
 FUZZ_json          := $(ROOMS_base)
+FUZZ_launch_ab_calc := launch metrics base # one object of launch, which asks for no more
 FUZZ_manifest      := $(ROOMS_snapshot)
 FUZZ_reader_libsvm := $(ROOMS_data)
 FUZZ_reader_named  := $(ROOMS_data)

@@ -143,7 +143,7 @@ static enum status read_arm(const struct call *c, const struct json *obj, size_t
                             struct errbuf *err)
 {
     const bool ratio = c->kind == AB_RATIO, proportion = c->kind == AB_PROPORTION;
-    char place[24];
+    char place[32];
     snprintf(place, sizeof place, "arms[%zu].", i);
     a->name = json_str(obj, "name", letters[i]);
     a->weight = 1;

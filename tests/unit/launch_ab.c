@@ -209,9 +209,10 @@ static void test_mistakes(void **state)
 
 /* -- trials -- */
 
-static struct ab_trials run(enum ab_kind kind, enum ab_lift effect, double rate, double lift)
+static struct ab_trials run(uint64_t tests, enum ab_kind kind, enum ab_lift effect, double rate,
+                            double lift)
 {
-    const struct ab_trials_config c = {.tests = 1000,
+    const struct ab_trials_config c = {.tests = tests,
                                        .users = 2000,
                                        .seed = 1,
                                        .kind = kind,
@@ -223,10 +224,10 @@ static struct ab_trials run(enum ab_kind kind, enum ab_lift effect, double rate,
     const struct ab_trials r = ab_trials_run(&c);
     print_message(
         "    %s, %s, rate %g, lift %g: sequence %llu, t at every look %llu, once %llu, SRM "
-        "%llu of 1000\n",
+        "%llu of %llu\n",
         kind == AB_MEAN ? "mean" : "proportion", effect == AB_RELATIVE ? "relative" : "absolute",
         rate, lift, (unsigned long long)r.sequence, (unsigned long long)r.peeked,
-        (unsigned long long)r.once, (unsigned long long)r.srm);
+        (unsigned long long)r.once, (unsigned long long)r.srm, (unsigned long long)tests);
     return r;
 }
 
@@ -242,29 +243,29 @@ static void expect_honest(struct ab_trials r)
 static void test_aa_with_peeking(void **state)
 {
     (void)state;
-    expect_honest(run(AB_MEAN, AB_ABSOLUTE, .1, 0));
-    expect_honest(run(AB_PROPORTION, AB_ABSOLUTE, .02, 0));
-    expect_honest(run(AB_PROPORTION, AB_ABSOLUTE, .3, 0));
+    expect_honest(run(1000, AB_MEAN, AB_ABSOLUTE, .1, 0));
+    expect_honest(run(1000, AB_PROPORTION, AB_ABSOLUTE, .02, 0));
+    expect_honest(run(1000, AB_PROPORTION, AB_ABSOLUTE, .3, 0));
 }
 
 /* Why decisions are made by the absolute effect: the delta method breaks the promise where few buy. */
 static void test_delta_method_is_too_sure(void **state)
 {
     (void)state;
-    assert_true(run(AB_PROPORTION, AB_RELATIVE, .02, 0).sequence > 100);
+    assert_true(run(300, AB_PROPORTION, AB_RELATIVE, .02, 0).sequence > 30);
 }
 
 static void test_power(void **state)
 {
     (void)state;
-    const struct ab_trials small = run(AB_PROPORTION, AB_ABSOLUTE, .2, .2),
-                           large = run(AB_PROPORTION, AB_ABSOLUTE, .2, .5);
-    assert_true(large.sequence > 850 && large.once > 990);
-    assert_true(small.sequence > 50 && small.sequence < large.sequence);
+    const struct ab_trials small = run(100, AB_PROPORTION, AB_ABSOLUTE, .2, .2),
+                           large = run(100, AB_PROPORTION, AB_ABSOLUTE, .2, .5);
+    assert_true(large.sequence > 85 && large.once > 95);
+    assert_true(small.sequence > 5 && small.sequence < large.sequence);
     assert_true(large.users_median > 0 && large.users_median < 2000);
-    const struct ab_trials again = run(AB_PROPORTION, AB_ABSOLUTE, .2, .5);
+    const struct ab_trials again = run(100, AB_PROPORTION, AB_ABSOLUTE, .2, .5);
     assert_memory_equal(&again, &large, sizeof again);
-    assert_true(run(AB_PROPORTION, AB_ABSOLUTE, .2, -.5).sequence > 850);
+    assert_true(run(100, AB_PROPORTION, AB_ABSOLUTE, .2, -.5).sequence > 85);
 }
 
 int main(void)
