@@ -2,7 +2,7 @@
  *
  * One process holds the whole model's weights (no optimizer state): what a serving node would load. Records
  * are encoded by the encoder fitted when the run began, so that training and judging can't differ. A key that
- * no push has made gets its initial row, as a pull would answer.
+ * no push has made gets the row that an evaluation's pull would answer (plan_absent_row).
  */
 #include "worker/judge.h"
 
@@ -309,7 +309,7 @@ static void gather(const struct judge *j, struct scorer *s)
         for (size_t i = 0; i < n; i++) {
             float *w = s->rows[t] + i * dim;
             if (s->slots[i] == SLOT_NONE) {
-                plan_init_row(plan, (uint32_t)t, s->batch.keys[i], w);
+                plan_absent_row(plan, (uint32_t)t, s->batch.keys[i], w);
             } else {
                 memcpy(w, row_weights(table_record(table, s->slots[i])), dim * sizeof(*w));
             }

@@ -640,6 +640,28 @@ static void a_pull_changes_nothing(void **state)
     release(&w);
 }
 
+/* Of a key that nobody has pushed: training pulls its initial value, an evaluation what a snapshot's reader gets. */
+static void an_absent_row_is_to_an_evaluation_what_it_is_to_a_snapshot(void **state)
+{
+    struct world w;
+    (void)state;
+    setup(&w);
+    struct plan_table *t = &w.plan.tables[0];
+    t->init = PLAN_ONE;
+    give(&w, pull(&w, 1, false));
+    const float *row = sent(&w, MSG_ROWS)->frame[0].data;
+    assert_true(row[0] == 1 && row[1] == 1);
+    t->optim.l2 = .1;
+    t->optim.l2_mode = JOB_L2_EXACT;
+    give(&w, pull(&w, 1, false));
+    row = sent(&w, MSG_ROWS)->frame[0].data;
+    assert_true(row[0] == 0 && row[1] == 0);
+    give(&w, pull(&w, 1, true));
+    row = sent(&w, MSG_ROWS)->frame[0].data;
+    assert_true(row[0] == 1 && row[1] == 1);
+    release(&w);
+}
+
 static uint64_t handle_of(struct world *w, uint32_t n)
 {
     give(w, pull(w, n, true));
@@ -1107,6 +1129,7 @@ int main(void)
         cmocka_unit_test(foul_gradients_are_refused_row_by_row_and_reported),
         cmocka_unit_test(a_full_table_refuses_new_rows_and_updates_old_ones),
         cmocka_unit_test(a_pull_changes_nothing),
+        cmocka_unit_test(an_absent_row_is_to_an_evaluation_what_it_is_to_a_snapshot),
         cmocka_unit_test(a_handle_stands_for_its_keys_until_it_is_gone),
         cmocka_unit_test(handles_are_bounded_the_oldest_go),
         cmocka_unit_test(takes_once_by_whichever_order_says_so_first),
