@@ -95,7 +95,9 @@ SRC_data     := $(call in,common/data, \
     inspect_named inspect_text intake joins lines popularity popularity_rank quarantine reader_json reader_libsvm reader_pairs \
     reader_query reader_text reader_tfrecord records sequence shop shop_write sources split windows)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
-SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link http listen_address listen_clock outbox routes run_dir wake)
+SRC_net      := $(call in,common/net, \
+    endpoint endpoint_recv head_link http http_loop http_rules http_server listen_address listen_clock outbox routes \
+    run_dir wake)
 SRC_metrics  := $(call in,common/metrics,auc logloss prometheus ranking)
 SRC_store    := $(call in,ps/store,index slab table)
 SRC_optim    := $(call in,ps/optim, \
@@ -155,6 +157,7 @@ PROGRAMS := $(addprefix $(BUILD)/bin/,penstock penstock-ps penstock-worker)
 
 # What a fuzzer stands on, when its name doesn't begin with a room's, or it needs more than that room.
 FUZZ_cache         := $(ROOMS_data)
+FUZZ_http_rules    := $(ROOMS_net)
 FUZZ_inspect       := $(ROOMS_data)
 FUZZ_job           := $(ROOMS_base)
 FUZZ_json          := $(ROOMS_base)

@@ -20,7 +20,7 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/base/rng.h"
-#include "common/net/http.h"
+#include "common/net/http_server.h"
 #include "common/net/listen_address.h"
 #include "common/net/run_dir.h"
 #include "launch/run.h"
@@ -42,7 +42,7 @@ enum status prepare_job(const char *path, char *const *sets, size_t sets_used, s
         st = listen_address_check(out->cluster.bind, err);
     }
     if (st == ST_OK && out->cluster.metrics[0] != '\0') {
-        st = http_page_check(out->cluster.metrics, "cluster.metrics", err);
+        st = http_address_check(out->cluster.metrics, "cluster.metrics", err);
     }
     if (st != ST_OK) {
         job_release(out);
