@@ -2,8 +2,9 @@
  *
  * What libmicrohttpd is for: bytes into requests, answers into bytes, keep-alive, pipelining (one request of a
  * connection at a time), 100-continue, chunks. What is ours: the rules (http_rules.h), bounds, deadlines, who waits where.
- * Everything here is on the loop's thread, but http_answer: it writes the answer, and MHD_resume_connection is its release
- * to the loop's thread.
+ * Everything here is on the loop's thread, but http_answer: from another thread it writes the answer, puts the connection
+ * on the loop's stack of answered ones and wakes the loop. libmicrohttpd itself is called by the loop's thread alone: a
+ * daemon without a thread of its own has no lock and nothing that would wake it (0.9.75).
  *
  * A refused request (404, 413 ...) with a body of moderate size is read to its end before it is answered: closing a socket
  * with bytes unread resets it, and the client may never see why.
@@ -28,11 +29,12 @@
 #include "common/base/thread.h"
 #include "common/net/wake.h"
 
-#define MEMORY_BYTES ((size_t)16384) /* of a connection: its headers, both ways */
-#define ROUND_MS     100             /* deadlines are looked at so often */
-#define DISCARD_MAX  ((size_t)8 << 20)
-#define HEADERS_MAX  2u
-#define ARRIVALS_MAX 4096u
+#define MEMORY_BYTES    ((size_t)16384) /* of a connection: its headers, both ways */
+#define ROUND_MS        100             /* deadlines are looked at so often */
+#define DISCARD_MAX     ((size_t)8 << 20)
+#define HEADERS_MAX     2u
+#define ARRIVALS_MAX    4096u
+#define ARRIVAL_WAIT_US 500000u
 
 enum conn_state { CONN_IDLE, CONN_TAKING, CONN_HELD, CONN_SENDING };
 
@@ -40,6 +42,7 @@ struct conn {
     struct http_request r; /* first: http_answer gets from it to here */
     struct http_loop *loop;
     struct MHD_Connection *mhd;
+    struct conn *answered_next;  /* in the stack of those answered elsewhere */
     struct conn *before, *after; /* in the loop's list by since_us, in all states but HELD */
     uint64_t since_us;
     enum conn_state state;
@@ -72,11 +75,16 @@ struct http_loop {
     struct http_request **batch;  /* (held_max) */
     size_t batch_n, held, busy;   /* busy: neither IDLE nor HELD */
     size_t bodies;
+    bool resumed; /* libmicrohttpd has something to do at once */
     /* -- any thread -- */
     _Atomic uint64_t stop_us; /* 0: not yet */
     atomic_bool ended;
+    struct conn *_Atomic answered; /* a stack */
     _Atomic uint64_t connections, cut, too_busy, malformed;
 };
+
+/* The loop whose thread this is. */
+static __thread struct http_loop *this_loop;
 
 /* -- the list of deadlines ---------------------------------------------------------------------- */
 
@@ -147,13 +155,40 @@ static void set_answer(struct conn *k, unsigned code, char *body, size_t n, cons
     k->answered = true;
 }
 
+static void resume(struct conn *k)
+{
+    k->loop->resumed = true;
+    MHD_resume_connection(k->mhd);
+}
+
 void http_answer(struct http_request *r, unsigned code, char *body, size_t n, const char *type)
 {
     struct conn *k = (struct conn *)r;
-    bool held = k->state == CONN_HELD; /* else: from `head`, on the loop's thread */
+    struct http_loop *l = k->loop;
     set_answer(k, code, body, n, type);
-    if (held) {
-        MHD_resume_connection(k->mhd); /* nothing of k may be touched from here on */
+    if (this_loop == l) {
+        if (k->state == CONN_HELD) { /* else: from `head` */
+            resume(k);
+        }
+        return;
+    }
+    struct conn *top = atomic_load_explicit(&l->answered, memory_order_relaxed);
+    do {
+        k->answered_next = top;
+    } while (!atomic_compare_exchange_weak_explicit(&l->answered, &top, k, memory_order_release,
+                                                    memory_order_relaxed));
+    if (top == NULL) { /* else whoever put the first has woken the loop, or is about to */
+        wake_signal(&l->wake);
+    }
+}
+
+static void take_answered(struct http_loop *l)
+{
+    struct conn *k = atomic_exchange_explicit(&l->answered, NULL, memory_order_acquire);
+    while (k != NULL) {
+        struct conn *next = k->answered_next;
+        resume(k);
+        k = next;
     }
 }
 
@@ -526,13 +561,17 @@ static void round_of_sockets(struct http_loop *l)
     struct pollfd p[2] = {{l->epoll, POLLIN, 0}, {l->wake.fd, POLLIN, 0}};
     MHD_UNSIGNED_LONG_LONG due_ms = 0;
     int wait_ms = ROUND_MS;
-    if (MHD_get_timeout(l->daemon, &due_ms) == MHD_YES && due_ms < ROUND_MS) {
+    if (l->resumed) {
+        wait_ms = 0;
+    } else if (MHD_get_timeout(l->daemon, &due_ms) == MHD_YES && due_ms < ROUND_MS) {
         wait_ms = (int)due_ms;
     }
+    l->resumed = false;
     (void)poll(p, 2, wait_ms);
     if (p[1].revents != 0) {
         wake_clear(&l->wake);
         take_arrivals(l);
+        take_answered(l);
     }
     (void)MHD_run(l->daemon);
 }
@@ -547,6 +586,7 @@ static void *loop_run(void *arg)
 {
     struct http_loop *l = arg;
     uint64_t looked_us = 0;
+    this_loop = l;
     for (;;) {
         round_of_sockets(l);
         if (l->batch_n > 0) {
@@ -627,7 +667,8 @@ enum status http_loop_start(const struct http_conf *conf, const struct http_owne
 bool http_loop_add(struct http_loop *l, int fd)
 {
     atomic_fetch_add_explicit(&l->connections, 1, memory_order_relaxed);
-    if (queue_push(l->arrivals, (void *)(intptr_t)(fd + 1), 0) != ST_OK) {
+    /* A loop in the middle of a long batch takes them later; the others wait in the backlog meanwhile. */
+    if (queue_push(l->arrivals, (void *)(intptr_t)(fd + 1), ARRIVAL_WAIT_US) != ST_OK) {
         atomic_fetch_sub_explicit(&l->connections, 1, memory_order_relaxed);
         return false;
     }
