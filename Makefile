@@ -70,7 +70,7 @@ MPI_LIBS   = $(eval MPI_LIBS := $$(shell pkg-config --libs ompi-c))$(MPI_LIBS)
 
 # ---- rooms, in floors ---------------------------------------------------------------------------
 
-ROOMS := base math nn feature data wire net metrics store optim snapshot train worker launch
+ROOMS := base math nn feature data wire net metrics store optim snapshot serve train worker launch
 
 # The programs' mains stay out of the archives.
 MAINS := ps/train/ps_main.c worker/worker_main.c launch/penstock.c
@@ -106,6 +106,8 @@ SRC_optim    := $(call in,ps/optim, \
 SRC_snapshot := $(call in,ps/snapshot, \
     chain cut cut_file cut_hash cut_list diff fence manifest manifest_dir names part place prune restore \
     safetensors undo verify)
+SRC_serve    := $(call in,ps/serve, \
+    follow replica rows source_dir stage version versions)
 SRC_train    := $(call in,ps/train, \
     applier clock cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \
     head_peers head_report head_step head_thread ps_run recipe recv_order recv_pull recv_push shard_cut \
@@ -130,6 +132,7 @@ ROOMS_net      := net wire base
 ROOMS_store    := store wire math base
 ROOMS_optim    := optim wire math base
 ROOMS_snapshot := snapshot store wire math base
+ROOMS_serve    := serve snapshot store nn net data feature metrics wire math base
 ROOMS_train    := train optim snapshot store net data feature metrics wire math base
 ROOMS_worker   := worker nn snapshot store net data feature metrics wire math base
 ROOMS_launch   := launch snapshot store net data feature metrics wire math base
@@ -171,6 +174,7 @@ FUZZ_wire_frames   := $(ROOMS_net)
 
 # What single tests need besides: EXTRA_<test> more objects (sources), LINK_<test> more flags for the linker.
 # LINK_base_mem := -Wl,--wrap=malloc
+EXTRA_serve_replica := tests/support/snapshot_world.c
 
 # ---- the targets --------------------------------------------------------------------------------
 

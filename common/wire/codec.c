@@ -180,6 +180,7 @@ static void encode_shard(const struct msg_shard_state *s, Penstock__Envelope *e,
         penstock__table_sum__init(&sum[i]);
         sum[i].hash = s->hash[i];
         sum[i].rows = s->rows[i];
+        sum[i].weights = s->weights[i];
         sums[i] = &sum[i];
     }
     p.n = s->n;
@@ -568,6 +569,7 @@ static enum status decode_shard(const Penstock__ShardState *p, struct msg_shard_
     for (uint32_t i = 0; i < s->tables; i++) {
         s->hash[i] = p->tables[i]->hash;
         s->rows[i] = p->tables[i]->rows;
+        s->weights[i] = p->tables[i]->weights;
     }
     s->step = p->step;
     s->rendered = p->rendered;

@@ -116,7 +116,7 @@ struct msg_shard_state {
     bool file_full;
     uint64_t bytes, rows_written, xxh3;
     uint32_t tables;
-    uint64_t hash[PLAN_TABLES_MAX], rows[PLAN_TABLES_MAX];
+    uint64_t hash[PLAN_TABLES_MAX], rows[PLAN_TABLES_MAX], weights[PLAN_TABLES_MAX];
     uint64_t step, rendered; /* as of the take: pushes applied; step of the last full cut */
     uint64_t cut_applied;    /* as of the take: records applied, in the history of this log */
     uint64_t failed_k;       /* cut of this e that could not be written, with why */

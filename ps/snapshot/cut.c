@@ -108,6 +108,12 @@ static uint64_t hash_of(const struct cut *c, uint32_t table, uint64_t key, const
                         table_record_bytes(t) - sizeof(struct row_meta));
 }
 
+static uint64_t weights_of(const struct cut *c, uint32_t table, uint64_t key, const void *record)
+{
+    return cut_weights_hash(c->seed[table], key, (const char *)record + sizeof(struct row_meta),
+                            4 * (size_t)table_dim(c->conf.store->table[table]));
+}
+
 /* The row is new in the hash (old NULL), or what the last complete cut had of it goes out. */
 static void count_old(struct cut *c, uint32_t table, uint64_t key, const void *old)
 {
@@ -117,6 +123,7 @@ static void count_old(struct cut *c, uint32_t table, uint64_t key, const void *o
     }
     old = rendered(c, table, old, c->conf.rendered);
     c->hash.bucket[table][hash_bucket(key)] -= hash_of(c, table, key, old);
+    c->hash.weights[table] -= weights_of(c, table, key, old);
 }
 
 /* What the last complete cut had of a row, into the audit. */
@@ -151,6 +158,7 @@ static void count_row(struct cut *c, uint32_t table, const struct cut_row *row, 
                       const void *written)
 {
     c->hash.bucket[table][hash_bucket(row->key)] += hash_of(c, table, row->key, written);
+    c->hash.weights[table] += weights_of(c, table, row->key, written);
     if (c->conf.full)
         c->hash.rows[table]++;
     /* From here on the scratch may be used: `written` is done with. */

@@ -15,7 +15,8 @@
  * Hash: h(table, key, record) = xxh3(weights and state; seed = xxh3(key, last_step, freq, flags; seed =
  * xxh3(table's name; seed 0))); H(table) = sum mod 2^64, kept per bucket (struct cut_hash), changed by
  * written rows only: + h(as written) - h(render(old image, rendered)). A full cut recomputes it, and an
- * audited one recomputes the old value as well and holds it against the one carried along.
+ * audited one recomputes the old value as well and holds it against the one carried along. Beside it goes the hash
+ * over weights alone, for who holds no state.
  */
 #ifndef PENSTOCK_PS_SNAPSHOT_CUT_H
 #define PENSTOCK_PS_SNAPSHOT_CUT_H
@@ -37,7 +38,8 @@ typedef void (*cut_render)(void *ctx, uint32_t table, void *record, uint64_t ste
 struct cut_hash {
     uint64_t *bucket[PLAN_TABLES_MAX]; /* (BUCKETS) each, owned */
     size_t tables;
-    uint64_t rows[PLAN_TABLES_MAX]; /* live rows as of the last written cut */
+    uint64_t rows[PLAN_TABLES_MAX];    /* live rows as of the last written cut */
+    uint64_t weights[PLAN_TABLES_MAX]; /* sum of cut_weights_hash over them (cut_hash.h) */
 };
 void cut_hash_init(struct cut_hash *h, size_t tables);
 void cut_hash_release(struct cut_hash *h);

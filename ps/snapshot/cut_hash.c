@@ -32,6 +32,7 @@ void cut_hash_copy(struct cut_hash *to, const struct cut_hash *from)
     for (size_t t = 0; t < from->tables; t++) {
         memcpy(to->bucket[t], from->bucket[t], BUCKETS * sizeof *to->bucket[t]);
         to->rows[t] = from->rows[t];
+        to->weights[t] = from->weights[t];
     }
 }
 
@@ -55,6 +56,11 @@ uint64_t cut_row_hash(uint64_t seed, uint64_t key, const void *meta8, const void
     memcpy(head, &key, 8);
     memcpy(head + 8, meta8, 8);
     return hash_bytes(floats, float_bytes, hash_bytes(head, sizeof head, seed));
+}
+
+uint64_t cut_weights_hash(uint64_t seed, uint64_t key, const void *weights, size_t bytes)
+{
+    return hash_bytes(weights, bytes, hash_bytes(&key, sizeof key, seed));
 }
 
 uint64_t cut_record_hash(const struct plan_table *t, uint32_t state_floats, uint64_t key,

@@ -95,6 +95,7 @@ static void set_tables(struct json *j, const struct manifest *m)
         json_set_str(one, "name", m->table_name[t]);
         json_set_u64(one, "rows", m->rows[t]);
         json_set_u64(one, "hash", m->hash[t]);
+        json_set_u64(one, "weights", m->weights[t]);
         json_add(tables, one);
     }
     json_set(j, "tables", tables);
@@ -382,6 +383,8 @@ static enum status parse_tables(const struct json *j, struct manifest *m, struct
             st = json_need_u64(one, "rows", &m->rows[i], err);
         if (st == ST_OK)
             st = json_need_u64(one, "hash", &m->hash[i], err);
+        if (st == ST_OK)
+            st = json_need_u64(one, "weights", &m->weights[i], err);
         if (st == ST_OK && !is_name(name))
             st = errbuf_set(err, ST_BAD_DATA, "name is not 1 to %u printable characters",
                             PLAN_NAME_MAX - 1);

@@ -33,9 +33,10 @@ struct manifest {
     uint16_t map[BUCKETS];       /* bucket -> shard */
     struct manifest_file *files; /* owned; the whole chain, oldest first (full ones, then deltas) */
     size_t files_used;
-    uint32_t tables;                /* of the plan */
-    uint64_t hash[PLAN_TABLES_MAX]; /* H(table) over all shards: sum mod 2^64 */
-    uint64_t rows[PLAN_TABLES_MAX]; /* live rows by table over all shards */
+    uint32_t tables;                   /* of the plan */
+    uint64_t hash[PLAN_TABLES_MAX];    /* H(table) over all shards: sum mod 2^64 */
+    uint64_t weights[PLAN_TABLES_MAX]; /* the same over keys and weights alone (cut_hash.h) */
+    uint64_t rows[PLAN_TABLES_MAX];    /* live rows by table over all shards */
     char table_name[PLAN_TABLES_MAX][PLAN_NAME_MAX];
     uint64_t step;     /* pushes applied */
     uint64_t rendered; /* step up to which every row stands replayed (last full cut's) */

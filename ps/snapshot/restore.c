@@ -154,12 +154,15 @@ static void hash_table(const struct load *l, uint32_t table, struct cut_hash *ha
     size_t n, bytes = table_record_bytes(t) - sizeof(struct row_meta);
     memset(hash->bucket[table], 0, BUCKETS * sizeof *hash->bucket[table]);
     hash->rows[table] = table_rows(t);
+    hash->weights[table] = 0;
     while ((n = table_scan(t, &cursor, BATCH, keys, slots)) > 0) {
         table_prefetch(t, slots, n);
         for (size_t i = 0; i < n; i++) {
             void *record = table_record(t, slots[i]);
             hash->bucket[table][hash_bucket(keys[i])] +=
                 cut_row_hash(seed, keys[i], record, row_weights(record), bytes);
+            hash->weights[table] +=
+                cut_weights_hash(seed, keys[i], row_weights(record), 4 * (size_t)table_dim(t));
         }
     }
 }

@@ -29,7 +29,7 @@ static enum status check_table(const struct chain *c, const struct manifest *m, 
                                uint64_t *out_rows, struct errbuf *err)
 {
     const struct plan_table *pt = &c->plan->tables[table];
-    uint64_t seed = cut_table_seed(pt->name), sum = 0, rows = 0, key = 0;
+    uint64_t seed = cut_table_seed(pt->name), sum = 0, weights = 0, rows = 0, key = 0;
     size_t most = 0;
     for (size_t p = 0; p < c->parts; p++)
         if (c->part[p].table[table].state_floats > most)
@@ -43,6 +43,7 @@ static enum status check_table(const struct chain *c, const struct manifest *m, 
     while ((st = chain_next(&at, &key, &t, &row, err)) == ST_OK) {
         size_t n = part_floats(t, &row, floats);
         sum += cut_row_hash(seed, key, row.meta, floats, n);
+        weights += cut_weights_hash(seed, key, floats, 4 * (size_t)pt->dim);
         rows++;
     }
     chain_cursor_release(&at);
@@ -59,6 +60,11 @@ static enum status check_table(const struct chain *c, const struct manifest *m, 
                           "table %s: the hash of its rows is %016" PRIx64
                           ", the manifest says %016" PRIx64,
                           pt->name, sum, m->hash[table]);
+    if (weights != m->weights[table])
+        return errbuf_set(err, ST_BAD_DATA,
+                          "table %s: the hash of its weights is %016" PRIx64
+                          ", the manifest says %016" PRIx64,
+                          pt->name, weights, m->weights[table]);
     *out_rows += rows;
     return ST_OK;
 }

@@ -86,6 +86,7 @@ void head_commit_manifest(const struct head *h, struct manifest *m)
         for (uint32_t s = 0; s < h->conf.shards; s++) {
             m->hash[t] += h->shard[s].state.hash[t];
             m->rows[t] += h->shard[s].state.rows[t];
+            m->weights[t] += h->shard[s].state.weights[t];
         }
     }
     m->step = h->shard[0].state.step;

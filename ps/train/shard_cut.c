@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ps/snapshot/cut_hash.h"
 #include "ps/train/shard.h"
 
 void shard_cut_drop(struct shard *s)
@@ -142,17 +143,9 @@ void shard_durable(struct shard *s, const struct shard_event *ev)
     s->state_due = true;
 }
 
-static void copy_hash(struct cut_hash *to, const struct cut_hash *from)
-{
-    assert(to->tables == from->tables);
-    for (size_t t = 0; t < to->tables; t++)
-        memcpy(to->bucket[t], from->bucket[t], BUCKETS * sizeof *to->bucket[t]);
-    memcpy(to->rows, from->rows, sizeof to->rows);
-}
-
 static void completed(struct shard *s)
 {
-    copy_hash(&s->hash, cut_new_hash(s->cut));
+    cut_hash_copy(&s->hash, cut_new_hash(s->cut));
     s->complete = s->taken;
     s->complete_e = s->e;
     if (s->cut_full) {

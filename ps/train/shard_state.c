@@ -93,6 +93,7 @@ static void tell_cut(const struct shard *s, struct msg_shard_state *t)
     for (uint32_t i = 0; i < t->tables; i++) {
         t->hash[i] = cut_hash_sum(h, i);
         t->rows[i] = h->rows[i];
+        t->weights[i] = h->weights[i];
     }
     t->step = s->at_take.step;
     t->rendered = s->cut_full ? s->at_take.step : s->rendered;

@@ -17,6 +17,7 @@
 
 #include "common/base/mem.h"
 #include "ps/optim/optim.h"
+#include "ps/snapshot/cut_hash.h"
 #include "tests/support/sim_world.h"
 
 enum { STEPS = 400, KEYS = 60, BATCH_KEYS = 6, WORLD = 2, SPLIT = 1 << 20, CUTS = 64 };
@@ -81,6 +82,9 @@ static void load(struct script *x, uint64_t k, uint64_t e)
             memcpy(table_record(store->table[t], slot), c->rows.record[t] + i * bytes, bytes);
             hash->bucket[t][hash_bucket(key)] +=
                 cut_record_hash(pt, optim_state_floats(pt), key, c->rows.record[t] + i * bytes);
+            hash->weights[t] += cut_weights_hash(
+                cut_table_seed(pt->name), key,
+                c->rows.record[t] + i * bytes + sizeof(struct row_meta), 4 * (size_t)pt->dim);
         }
         hash->rows[t] = c->rows.n[t];
     }

@@ -202,6 +202,7 @@ void world_complete(struct world *w, const struct cut_hash *const *hash)
         for (uint32_t t = 0; t < w->plan.tables_used; t++) {
             memcpy(s->hash.bucket[t], hash[i]->bucket[t], BUCKETS * sizeof(uint64_t));
             s->hash.rows[t] = hash[i]->rows[t];
+            s->hash.weights[t] = hash[i]->weights[t];
         }
     }
 }
@@ -289,10 +290,11 @@ static void commit(struct world *w, uint64_t k, bool full, const struct manifest
     memcpy(m->map, w->map, sizeof m->map);
     m->tables = (uint32_t)w->plan.tables_used;
     for (uint32_t t = 0; t < m->tables; t++) {
-        m->hash[t] = m->rows[t] = 0;
+        m->hash[t] = m->rows[t] = m->weights[t] = 0;
         for (uint32_t i = 0; i < w->shards; i++) {
             m->hash[t] += cut_hash_sum(hash[i], t);
             m->rows[t] += hash[i]->rows[t];
+            m->weights[t] += hash[i]->weights[t];
         }
         snprintf(m->table_name[t], sizeof m->table_name[t], "%s", w->plan.tables[t].name);
     }

@@ -144,11 +144,13 @@ static void fill_shard(struct msg_shard_state *s, struct rng *r)
     memset(s->file, 0, sizeof s->file);
     snprintf(s->file, sizeof s->file, "data/%u.1.0.full.safetensors", (unsigned)rng_below(r, 1000));
     memset(s->hash, 0, sizeof s->hash);
+    memset(s->weights, 0, sizeof s->weights);
     memset(s->rows, 0, sizeof s->rows);
     s->tables = 1 + (uint32_t)rng_below(r, PLAN_TABLES_MAX);
     for (uint32_t i = 0; i < s->tables; i++) {
         s->hash[i] = rng_next(r) | 1;
         s->rows[i] = rng_next(r) | 1;
+        s->weights[i] = rng_next(r) | 1;
     }
     set_text(s->why, sizeof s->why, "why", r);
     set_text(s->refused_where, sizeof s->refused_where, "where", r);

@@ -41,6 +41,8 @@ static struct manifest example(uint64_t k)
     snprintf(m.table_name[1], PLAN_NAME_MAX, "dense");
     m.hash[0] = (uint64_t)1 << 63;
     m.hash[1] = ((uint64_t)1 << 63) - 1;
+    m.weights[0] = UINT64_MAX;
+    m.weights[1] = 77;
     m.rows[0] = 12;
     m.step = 1000;
     m.rendered = 900;

@@ -335,7 +335,7 @@ static void wrong_words_are_found(void **state)
     push_some(&w, 5);
     world_cut(&w, 1, true, NULL);
     char *path = file_join(w.dir, "cuts/1.json");
-    for (int what = 0; what < 5; what++) {
+    for (int what = 0; what < 6; what++) {
         struct manifest m;
         assert_int_equal(manifest_read(w.dir, 1, &m, &err), ST_OK);
         struct manifest good = m;
@@ -349,11 +349,14 @@ static void wrong_words_are_found(void **state)
             m.files[1].rows++;
         else if (what == 3)
             m.files_used = 1; /* a shard is missing */
+        else if (what == 5)
+            m.weights[0] ^= 1;
         else
             snprintf(m.table_name[1], sizeof m.table_name[1], "linear2");
-        static const char *const says[] = {"table linear: the hash", "table embedding: ",
-                                           "data/1.1.1.full.safetensors: ", "table ",
-                                           "its table 1 is linear2"};
+        static const char *const says[] = {
+            "table linear: the hash",        "table embedding: ",
+            "data/1.1.1.full.safetensors: ", "table ",
+            "its table 1 is linear2",        "table embedding: the hash of its weights"};
         char *text = manifest_text(&m);
         assert_int_equal(file_write_atomic(path, text, strlen(text), &err), ST_OK);
         assert_int_equal(snapshot_verify(w.dir, 1, &w.plan, &r, &err), ST_BAD_DATA);
