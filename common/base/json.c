@@ -332,6 +332,41 @@ enum status json_need_f64(const struct json *j, const char *path, double *out, s
     return ST_OK;
 }
 
+enum json_kind json_kind(const struct json *j)
+{
+    if (j == NULL)
+        return JSON_NONE;
+    switch (json_typeof(in(j))) {
+    case JSON_OBJECT: return JSON_MAP;
+    case JSON_ARRAY: return JSON_LIST;
+    case JSON_STRING: return JSON_TEXT;
+    case JSON_INTEGER: return JSON_WHOLE;
+    case JSON_TRUE:
+    case JSON_FALSE: return JSON_BOOL;
+    case JSON_NULL: return JSON_NIL;
+    default: return json_is_real(in(j)) ? JSON_FRACTION : JSON_NONE;
+    }
+}
+
+const char *json_cell(const struct json *j, char room[JSON_CELL_ROOM], size_t *out_n)
+{
+    const json_t *v = in(j);
+    if (json_is_string(v)) {
+        *out_n = json_string_length(v);
+        return json_string_value(v);
+    }
+    if (json_is_integer(v))
+        *out_n =
+            (size_t)snprintf(room, JSON_CELL_ROOM, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+    else if (json_is_real(v))
+        *out_n = (size_t)snprintf(room, JSON_CELL_ROOM, "%.17g", json_real_value(v));
+    else if (json_is_boolean(v))
+        *out_n = (size_t)snprintf(room, JSON_CELL_ROOM, "%d", json_is_true(v));
+    else
+        return NULL;
+    return room;
+}
+
 bool json_item(const struct json *obj, size_t i, const char **out_key, const struct json **out_v)
 {
     json_t *o = in(obj);

@@ -58,6 +58,22 @@ MUST_CHECK enum status json_need_u64(const struct json *j, const char *path, uin
                                      struct errbuf *err);
 MUST_CHECK enum status json_need_f64(const struct json *j, const char *path, double *out,
                                      struct errbuf *err);
+/* Names beside jansson's own (JSON_NULL, JSON_REAL ...). */
+enum json_kind {
+    JSON_NONE,
+    JSON_NIL,
+    JSON_BOOL,
+    JSON_WHOLE,
+    JSON_FRACTION,
+    JSON_TEXT,
+    JSON_LIST,
+    JSON_MAP
+};
+enum json_kind json_kind(const struct json *j); /* JSON_NONE of NULL */
+/* A text as it is, a number or truth value (1, 0) written into room so that reading it gives it back; borrowed. NULL
+ * of any other kind. */
+#define JSON_CELL_ROOM 32u
+const char *json_cell(const struct json *j, char room[JSON_CELL_ROOM], size_t *out_n);
 /* Iterate an object: i-th key and value; false beyond the end. O(i): bound the object first. */
 bool json_item(const struct json *obj, size_t i, const char **out_key, const struct json **out_v);
 

@@ -42,18 +42,23 @@ static void reserve(struct batch *b, size_t keys, bool weighted)
     b->seen_cap = seen;
 }
 
-void batch_init(struct batch *b, const struct dataset *d, size_t n_max)
+static void lay_out(struct batch *b, size_t fields, size_t floats, size_t n_max)
 {
-    const struct cache_header *h = &d->header;
     memset(b, 0, sizeof *b);
     b->n_max = n_max;
-    b->fields = h->shape.fields;
-    b->floats_used = h->shape.floats;
+    b->fields = fields;
+    b->floats_used = floats;
     b->offsets = mem_array(n_max * b->fields + 1, sizeof *b->offsets);
     b->floats = mem_array(n_max * b->floats_used + 1, sizeof *b->floats);
     b->labels = mem_array(n_max + 1, sizeof *b->labels);
     b->record = mem_array(n_max + 1, sizeof *b->record);
     b->seen_mask = SEEN_FIRST - 1;
+}
+
+void batch_init(struct batch *b, const struct dataset *d, size_t n_max)
+{
+    const struct cache_header *h = &d->header;
+    lay_out(b, h->shape.fields, h->shape.floats, n_max);
     /* Twice the mean and the longest record: a batch beyond that grows once, in warm-up or never. */
     uint64_t mean = h->rows > 0 ? h->keys / h->rows + 1 : 1;
     uint64_t keys = (h->shape.flags & CACHE_RAGGED) ? 2 * mean * n_max + h->record_keys_max
@@ -61,6 +66,13 @@ void batch_init(struct batch *b, const struct dataset *d, size_t n_max)
     if (keys > h->record_keys_max * n_max)
         keys = h->record_keys_max * n_max;
     reserve(b, keys, h->shape.flags & CACHE_WEIGHTED);
+}
+
+void batch_open(struct batch *b, size_t fields, size_t floats, bool weighted, size_t n_max)
+{
+    lay_out(b, fields, floats, n_max);
+    reserve(b, n_max * fields, weighted);
+    batch_clear(b);
 }
 
 void batch_release(struct batch *b)
@@ -196,4 +208,49 @@ void batch_candidates(struct batch *b, const uint64_t *keys, size_t n)
     for (size_t i = 0; i < n; i++)
         b->candidate[i] = position_of(b, keys[i]);
     b->candidates = n;
+}
+
+/* ---- by hand ------------------------------------------------------------------------------------ */
+
+void batch_clear(struct batch *b)
+{
+    memset(b->seen, 0, (b->seen_mask + 1) * sizeof *b->seen);
+    b->n = b->unique = b->candidates = b->bags = 0;
+    b->offsets[0] = 0;
+    b->open = 0;
+}
+
+void batch_key_at(struct batch *b, uint32_t position, float weight)
+{
+    reserve(b, b->open + 1, b->weight != NULL);
+    if (b->weight != NULL)
+        b->weight[b->open] = weight;
+    b->index[b->open++] = position;
+}
+
+uint32_t batch_key(struct batch *b, uint64_t key, float weight)
+{
+    reserve(b, b->open + 1, b->weight != NULL);
+    const uint32_t position = position_of(b, key);
+    batch_key_at(b, position, weight);
+    return position;
+}
+
+void batch_bag_end(struct batch *b)
+{
+    assert(b->bags < (b->n + 1) * b->fields);
+    b->offsets[++b->bags] = (uint32_t)b->open;
+}
+
+float *batch_record(struct batch *b)
+{
+    assert(b->n < b->n_max);
+    return b->floats + b->n * b->floats_used;
+}
+
+void batch_record_end(struct batch *b)
+{
+    assert(b->bags == (b->n + 1) * b->fields);
+    b->record[b->n] = b->n;
+    b->n++;
 }

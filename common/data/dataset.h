@@ -7,6 +7,7 @@
 #ifndef PENSTOCK_COMMON_DATA_DATASET_H
 #define PENSTOCK_COMMON_DATA_DATASET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,7 @@ struct batch {       /* owned arrays, reused: batch_init once, then dataset_batc
     uint32_t
         *seen; /* scratch of the unique-ify hash: the first seen_mask + 1 of seen_cap are used */
     size_t seen_cap, seen_mask;
+    size_t bags, open; /* of a batch that is put together by hand: bags ended, occurrences */
 };
 
 /* cache_dir: what convert_job wrote. ST_NOT_FOUND when the part has no rows or was not converted. */
@@ -52,6 +54,17 @@ MUST_CHECK enum status dataset_batch(struct dataset *d, const uint64_t *rows, si
 /* Behind dataset_batch: n keys, those of a catalog or some of them, join the batch's unique keys where they are
  * not yet, and b->candidate says where they all are, in their order. */
 void batch_candidates(struct batch *b, const uint64_t *keys, size_t n);
+/* Or without a dataset, as a serving node does: batch_open once; then batch_clear, and of each record in turn all its
+ * bags: batch_key for each occurrence, batch_bag_end behind each of the F fields; its D floats stand in
+ * batch_record's. batch_key_at: a key whose position is known already (batch_key returned it). n_max records. */
+void batch_open(struct batch *b, size_t fields, size_t floats, bool weighted, size_t n_max);
+void batch_clear(struct batch *b);
+uint32_t batch_key(struct batch *b, uint64_t key, float weight);
+void batch_key_at(struct batch *b, uint32_t position, float weight);
+void batch_bag_end(struct batch *b);
+/* Where the floats of the record being added stand (D); batch_record_end closes it, when F bags have ended. */
+float *batch_record(struct batch *b);
+void batch_record_end(struct batch *b);
 /* Where record r came from: a sequence from its last event: path (borrowed) and byte offset of its line in the inflated text. */
 void dataset_source(const struct dataset *d, uint64_t r, const char **out_path,
                     uint64_t *out_offset);

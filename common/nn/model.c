@@ -241,3 +241,25 @@ void model_rank(struct model *m, const struct model_input *in, const struct mode
         graph_forward(m->graph, &run);
     rank_all(&m->rank, m->graph, &m->head, in, out_rank, out_loss);
 }
+
+struct model_items model_items(const struct model *m)
+{
+    assert(model_ranks(m));
+    const struct model_head *h = &m->head;
+    return (struct model_items){
+        .width = graph_at(m->graph, h->h)->cols,
+        .table = (int)graph_at(m->graph, h->items)->table,
+        .bias = h->bias == GRAPH_NONE ? -1 : (int)graph_at(m->graph, h->bias)->table,
+    };
+}
+
+void model_states(struct model *m, const struct model_input *in, const struct model_params *p,
+                  real *out_states)
+{
+    assert(model_ranks(m) && in->n >= 1 && in->n <= m->graph->rows_max[ROWS_BATCH]);
+    struct graph_run run = run_of(in, p, NULL);
+    graph_bind(m->graph, &run);
+    if (run.rows[ROWS_TOKENS] > 0)
+        graph_forward(m->graph, &run);
+    rank_states(m->graph, &m->head, 0, in->n, out_states);
+}

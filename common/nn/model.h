@@ -95,4 +95,15 @@ bool model_ranks(const struct model *m);
 void model_rank(struct model *m, const struct model_input *in, const struct model_params *p,
                 real *out_rank, struct model_loss *out_loss);
 
+/* What a sequence family scores an item by: the width d of its state, the plan's sparse table with the items' rows
+ * (dim d), and that of their bias, or -1. An item's logit is <state, row> + bias, as model_rank has it. */
+struct model_items {
+    size_t width;
+    int table, bias;
+};
+struct model_items model_items(const struct model *m);
+/* The state behind each record's history; zeros for one without. out_states: (n, d). Sequence families only. */
+void model_states(struct model *m, const struct model_input *in, const struct model_params *p,
+                  real *out_states);
+
 #endif

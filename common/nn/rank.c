@@ -30,8 +30,8 @@ void rank_release(struct rank *k)
 struct ranking_of { /* one call */
     const struct graph *g;
     const struct model_input *in;
-    const struct graph_tensor *h, *items, *bias; /* bias may be NULL */
-    const real *e, *b;                           /* (C, d), (C) or NULL */
+    const struct graph_tensor *items, *bias; /* bias may be NULL */
+    const real *e, *b;                       /* (C, d), (C) or NULL */
     size_t d;
 };
 
@@ -59,16 +59,16 @@ static void rank_items(struct rank *k, struct ranking_of *o)
     o->b = o->bias ? k->bias : NULL;
 }
 
-/* Last states of records [from, from + many); zeros for one without a history. */
-static void rank_states(struct rank *k, const struct ranking_of *o, size_t from, size_t many)
+void rank_states(const struct graph *g, const struct model_head *head, size_t from, size_t many,
+                 real *out)
 {
-    mem_grow(&k->states, &k->states_cap, BLOCK_MAX * o->d, sizeof(*k->states));
+    const struct graph_tensor *h = graph_at(g, head->h);
     for (size_t i = 0; i < many; i++) {
-        const uint32_t row = o->g->tokens->last[from + i];
+        const uint32_t row = g->tokens->last[from + i];
         if (row == TOKEN_NONE)
-            memset(k->states + i * o->d, 0, o->d * sizeof(real));
+            memset(out + i * h->cols, 0, h->cols * sizeof(real));
         else
-            memcpy(k->states + i * o->d, o->h->value + row * o->h->ld, o->d * sizeof(real));
+            memcpy(out + i * h->cols, h->value + row * h->ld, h->cols * sizeof(real));
     }
 }
 
@@ -121,7 +121,6 @@ void rank_all(struct rank *k, const struct graph *g, const struct model_head *he
     struct ranking_of o = {
         .g = g,
         .in = in,
-        .h = graph_at(g, head->h),
         .items = graph_at(g, head->items),
         .bias = head->bias == GRAPH_NONE ? NULL : graph_at(g, head->bias),
         .d = graph_at(g, head->h)->cols,
@@ -131,13 +130,14 @@ void rank_all(struct rank *k, const struct graph *g, const struct model_head *he
     const size_t fit = LOGITS_MAX / C < BLOCK_MAX ? LOGITS_MAX / C : BLOCK_MAX;
     const size_t block = fit > 0 ? fit : 1;
     mem_grow(&k->logits, &k->logits_cap, block * C, sizeof(*k->logits));
+    mem_grow(&k->states, &k->states_cap, BLOCK_MAX * o.d, sizeof(*k->states));
     if (out_loss != NULL) {
         mem_grow(&k->exps, &k->exps_cap, C, sizeof(*k->exps));
         *out_loss = (struct model_loss){0};
     }
     for (size_t from = 0; from < in->n; from += block) {
         const size_t many = in->n - from < block ? in->n - from : block;
-        rank_states(k, &o, from, many);
+        rank_states(g, head, from, many, k->states);
         gemm_nt(&(struct gemm){.m = many,
                                .n = C,
                                .k = o.d,

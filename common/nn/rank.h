@@ -20,6 +20,9 @@ struct rank { /* owned; grows with the candidates */
 };
 
 void rank_release(struct rank *k);
+/* Last states of records [from, from + many); zeros for one without a history. out: (many, d). */
+void rank_states(const struct graph *g, const struct model_head *head, size_t from, size_t many,
+                 real *out);
 /* After a forward walk with run->train false (none if there is no token). out_rank: (n). out_loss: or NULL. */
 void rank_all(struct rank *k, const struct graph *g, const struct model_head *head,
               const struct model_input *in, real *out_rank, struct model_loss *out_loss);
