@@ -75,7 +75,7 @@ struct http_loop {
     struct http_request **batch;  /* (held_max) */
     size_t batch_n, held, busy;   /* busy: neither IDLE nor HELD */
     size_t bodies;
-    bool resumed; /* libmicrohttpd has something to do at once */
+    bool resumed; /* there is something to do at once */
     /* -- any thread -- */
     _Atomic uint64_t stop_us; /* 0: not yet */
     atomic_bool ended;
@@ -593,6 +593,9 @@ static void *loop_run(void *arg)
             size_t n = l->batch_n;
             l->batch_n = 0;
             l->owner->serve(l->owner->arg, l->index, l->batch, n);
+        }
+        if (l->owner->idle != NULL && l->owner->idle(l->owner->arg, l->index)) {
+            l->resumed = true;
         }
         uint64_t now = clock_now_us();
         if (now - looked_us >= ROUND_MS * 1000u) {

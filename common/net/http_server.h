@@ -51,6 +51,9 @@ struct http_owner {
     bool (*head)(void *arg, unsigned loop, struct http_request *r);
     /* n whole requests, n >= 1. Each must be answered, now or later. */
     void (*serve)(void *arg, unsigned loop, struct http_request **r, size_t n);
+    /* After each round, also of one that brought nothing: a little work of the owner's own. True: there is more, come back
+     * at once. May be NULL. */
+    bool (*idle)(void *arg, unsigned loop);
     /* The answer is out, or lost with its connection; for metrics. May be NULL. */
     void (*done)(void *arg, unsigned loop, const struct http_request *r, unsigned code);
 };

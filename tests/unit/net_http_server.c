@@ -142,7 +142,7 @@ static void begin(struct world *w, const struct http_conf *conf)
     struct errbuf err = ERRBUF_INIT;
     memset(w, 0, sizeof(*w));
     pthread_mutex_init(&w->lock, NULL);
-    const struct http_owner owner = {w, owner_head, owner_serve, owner_done};
+    const struct http_owner owner = {w, owner_head, owner_serve, NULL, owner_done};
     if (http_server_start(conf, &owner, &w->server, &err) != ST_OK) {
         fail_msg("%s", err.text);
     }
@@ -668,7 +668,7 @@ static void tokens_and_addresses(void **state)
     struct http_conf conf = conf_of();
     struct http_server *none = NULL;
     struct world w;
-    const struct http_owner owner = {&w, owner_head, owner_serve, owner_done};
+    const struct http_owner owner = {&w, owner_head, owner_serve, NULL, owner_done};
     static const char *const open_paths[] = {"/healthz", NULL};
     static const char *const bad[] = {"", "x", "1.2.3:80", "127.0.0.1:", ":65536", "host:80"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
