@@ -107,7 +107,9 @@ SRC_snapshot := $(call in,ps/snapshot, \
     chain cut cut_file cut_hash cut_list diff fence manifest manifest_dir names part place prune restore \
     safetensors undo verify)
 SRC_serve    := $(call in,ps/serve, \
-    follow replica rows source_dir stage version versions)
+    cells exposure follow interaction journal model_view popular predict registry replica rows seen service \
+    service_check service_recommend service_score service_write shelf source_dir stage state state_apply version \
+    versions)
 SRC_train    := $(call in,ps/train, \
     applier clock cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \
     head_peers head_report head_step head_thread ps_run recipe recv_order recv_pull recv_push shard_cut \
@@ -184,7 +186,7 @@ EXTRA_serve_replica := tests/support/snapshot_world.c
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: all demo test test-hosts test-slurm lint unit sim cluster bench fuzz fmt install uninstall clean setup \
-        build-unit build-sim build-fuzz-plain build-bench build-house FORCE
+        build-unit build-sim build-fuzz-plain build-bench build-house build-tools FORCE
 
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)')
@@ -349,6 +351,14 @@ $(FUZZERS:%=$(BUILD)/fuzz/bin/%): $(BUILD)/fuzz/bin/%: $(BUILD)/fuzz/obj/tests/f
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $< $(call fuzz_libs,$*) \
 	    -Wl,--as-needed $(call fuzz_outs,$*)
 
+# Programs that scripts of tests/cluster drive: tests/cluster/<room>_<name>.c.
+TOOLS := $(patsubst tests/cluster/%.c,%,$(wildcard tests/cluster/*.c))
+tool_parts = $(call objects,tests/cluster/$(1).c)
+$(TOOLS:%=$(BUILD)/tests/cluster/%): $(BUILD)/tests/cluster/%: \
+    $$(call tool_parts,$$*) $$(call archives,$$(ROOMS_$$(call known,$$(call room_of,$$*),$$*))) $(BUILD)/flags
+	$(call link,$(call tool_parts,$*),$(ROOMS_$(call room_of,$*)),$(call outs,$(call room_of,$*)))
+build-tools: $(TOOLS:%=$(BUILD)/tests/cluster/%)
+
 # The program that must fail: the runner's own test shows with it that a failure is reported as one.
 MUST_FAIL := $(BUILD)/tests/house/must_fail
 $(MUST_FAIL): $(BUILD)/obj/tests/house/must_fail.o $(BUILD)/flags
@@ -374,9 +384,9 @@ unit: build-unit
 	@$(RUN) $(UNIT_RUN)
 sim: build-sim
 	@$(RUN) $(SIM_RUN)
-cluster: all
+cluster: all build-tools
 	@$(RUN) $(CLUSTER_RUN)
-test: all build-unit build-sim build-fuzz-plain
+test: all build-tools build-unit build-sim build-fuzz-plain
 	@$(RUN) $(UNIT_RUN) $(SIM_RUN) $(FUZZ_RUN) $(CLUSTER_RUN)
 
 # Several hosts, in namespaces of their own; skipped where the kernel, the user or the packages don't allow it.

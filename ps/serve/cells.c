@@ -64,7 +64,8 @@ void fields_release(struct fields *f)
 enum status id_check(const char *id, size_t n, const char *where, struct errbuf *err)
 {
     if (n == 0 || n > ID_MAX)
-        return errbuf_set(err, ST_USAGE, "%s: an id of %zu bytes; expected 1 to %u", where, n, ID_MAX);
+        return errbuf_set(err, ST_USAGE, "%s: an id of %zu bytes; expected 1 to %u", where, n,
+                          ID_MAX);
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)id[i] < 0x20 || id[i] == 0x7f)
             return errbuf_set(err, ST_USAGE, "%s: a control character in an id", where);
@@ -100,7 +101,8 @@ static enum status list_cell(const struct field *f, const struct json *v, const 
     const size_t from = text->used;
     if (f == NULL || f->sep == NULL)
         return errbuf_set(err, ST_USAGE,
-                          "%s: a list; only fields of type ids may have more than one value", where);
+                          "%s: a list; only fields of type ids may have more than one value",
+                          where);
     for (size_t i = 0; i < json_len(v); i++) {
         char room[JSON_CELL_ROOM];
         size_t n = 0;
@@ -136,12 +138,14 @@ static enum status one_cell(const struct fields *f, const struct json *v, const 
         return list_cell(field, v, where, text, out, err);
     const char *cell = json_cell(v, room, &n);
     if (cell == NULL)
-        return errbuf_set(err, ST_USAGE, "%s: expected a text, a number, true, false or null", where);
+        return errbuf_set(err, ST_USAGE, "%s: expected a text, a number, true, false or null",
+                          where);
     if (n > CELLS_BYTES_MAX)
         return errbuf_set(err, ST_USAGE, "%s: longer than %u bytes", where, CELLS_BYTES_MAX);
     if (memchr(cell, 0, n) != NULL)
         return errbuf_set(err, ST_USAGE, "%s: a NUL character", where);
-    const char *wrong = field != NULL && field->is_float && n > 0 ? number_parse(cell, n, &number) : NULL;
+    const char *wrong =
+        field != NULL && field->is_float && n > 0 ? number_parse(cell, n, &number) : NULL;
     if (wrong != NULL && json_kind(v) != JSON_TEXT)
         return errbuf_set(err, ST_USAGE, "%s: %s", where, wrong);
     if (cell == room) {
@@ -155,13 +159,13 @@ static enum status one_cell(const struct fields *f, const struct json *v, const 
 }
 
 enum status cells_of_json(const struct fields *f, const struct json *object, const char *where,
-                          bool known, struct buffer *text, struct cell *out, size_t *used,
-                          struct errbuf *err)
+                          const char *except, struct buffer *text, struct cell *out,
+                          size_t *out_used, struct errbuf *err)
 {
     const char *key;
     const struct json *v;
-    const size_t first = *used, from = text->used;
-    size_t bytes = 0;
+    size_t bytes = 0, used = 0;
+    *out_used = 0;
     if (json_kind(object) == JSON_NONE)
         return ST_OK;
     if (json_kind(object) != JSON_MAP)
@@ -174,7 +178,9 @@ enum status cells_of_json(const struct fields *f, const struct json *object, con
         struct cell c = {.field = fields_find(f, key, strlen(key)),
                          .name = key,
                          .name_n = (uint32_t)strlen(key)};
-        if (c.field == FIELD_UNKNOWN && known)
+        if (except != NULL && strcmp(key, except) == 0)
+            continue;
+        if (c.field == FIELD_UNKNOWN && except != NULL)
             return errbuf_set(err, ST_USAGE, "%s: the job has no such field", at);
         if (c.name_n == 0 || c.name_n > ID_MAX)
             return errbuf_set(err, ST_USAGE, "%s: a name of %u bytes; expected 1 to %u", at,
@@ -184,7 +190,8 @@ enum status cells_of_json(const struct fields *f, const struct json *object, con
             return st;
         bytes += c.name_n + c.n;
         if (bytes > CELLS_BYTES_MAX)
-            return errbuf_set(err, ST_USAGE, "%s: more than %u bytes in all", where, CELLS_BYTES_MAX);
+            return errbuf_set(err, ST_USAGE, "%s: more than %u bytes in all", where,
+                              CELLS_BYTES_MAX);
         out[used++] = c;
     }
     *out_used = used;
@@ -246,7 +253,8 @@ void cells_write(const struct cells *c, struct buffer *out)
     }
 }
 
-bool cells_read(const struct fields *f, struct reader *in, struct cell *out, struct cells *out_cells)
+bool cells_read(const struct fields *f, struct reader *in, struct cell *out,
+                struct cells *out_cells)
 {
     const size_t used = reader_u16(in);
     if (used > CELLS_MAX)

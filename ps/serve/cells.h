@@ -16,13 +16,13 @@
 #include "common/base/json.h"
 
 #define FIELD_UNKNOWN   UINT32_MAX
-#define CELLS_MAX       256u           /* of one profile or context */
-#define CELLS_BYTES_MAX (64u << 10)    /* names and texts of one */
-#define ID_MAX          512u           /* bytes of a user's, item's or event's id */
+#define CELLS_MAX       256u        /* of one profile or context */
+#define CELLS_BYTES_MAX (64u << 10) /* names and texts of one */
+#define ID_MAX          512u        /* bytes of a user's, item's or event's id */
 
 struct field { /* owned texts */
     char *name;
-    char *sep;    /* type ids: between the ids of a list; NULL: no lists */
+    char *sep;     /* type ids: between the ids of a list; NULL: no lists */
     bool is_float; /* numbers must be parsable */
 };
 
@@ -43,7 +43,7 @@ struct cell {
     uint32_t name_n, n; /* bytes */
     bool missing;
     const char *name, *text; /* borrowed: inside the cells, or the JSON they were read from */
-    size_t at;               /* text NULL, not missing: where it is in the buffer, until cells_settle */
+    size_t at; /* text NULL, not missing: where it is in the buffer, until cells_settle */
 };
 
 struct cells {
@@ -51,11 +51,11 @@ struct cells {
     size_t used;
 };
 
-/* Views of a JSON object {field: cell} into out (CELLS_MAX); none of NULL. where: "context", for errors. known: a name
- * that no job has is an error. Numbers and lists are written into `text`, which may move; when it will grow no more,
- * cells_settle. ST_USAGE says which key and why. */
+/* Views of a JSON object {field: cell} into out (CELLS_MAX); none of NULL. where: "context", for errors. except: NULL:
+ * any name may stand there; else that key is left out, and a name that no job has is an error. Numbers and lists are
+ * written into `text`, which may move; when it will grow no more, cells_settle. ST_USAGE says which key and why. */
 MUST_CHECK enum status cells_of_json(const struct fields *f, const struct json *object,
-                                     const char *where, bool known, struct buffer *text,
+                                     const char *where, const char *except, struct buffer *text,
                                      struct cell *out, size_t *out_used, struct errbuf *err);
 void cells_settle(struct cell *cell, size_t n, const struct buffer *text);
 /* NULL: not there. */
@@ -68,7 +68,8 @@ struct cells cells_copy(const struct cells *c, void *to);
 /* In a journal: u16 n; of each u16 name bytes, name, u32 text bytes + 1 (0: missing), text. */
 void cells_write(const struct cells *c, struct buffer *out);
 /* Views of the reader's bytes into out (CELLS_MAX); false: they are no cells. */
-bool cells_read(const struct fields *f, struct reader *in, struct cell *out, struct cells *out_cells);
+bool cells_read(const struct fields *f, struct reader *in, struct cell *out,
+                struct cells *out_cells);
 /* {name: text or null} */
 struct json *cells_json(const struct cells *c);
 

@@ -33,7 +33,7 @@ struct exposure_put {
 struct exposure {
     struct exposure_put put; /* borrowed pointers lead into this allocation */
     size_t bytes;
-    bool done[EXPOSURE_ITEMS_MAX]; /* its row is written */
+    bool done[EXPOSURE_ITEMS_MAX];  /* its row is written */
     struct exposure *newer, *older; /* by arrival */
     struct exposure *next;          /* of its slot */
 };

@@ -47,7 +47,8 @@ static struct interaction_column *add_column(struct interaction *x, size_t at)
     if (at >= x->columns) {
         x->column = mem_realloc(x->column, (at + 1) * sizeof(*x->column));
         for (size_t i = x->columns; i <= at; i++)
-            x->column[i] = (struct interaction_column){.field = FIELD_UNKNOWN, .kind = FIELD_SKIP, .extra = -1};
+            x->column[i] = (struct interaction_column){
+                .field = FIELD_UNKNOWN, .kind = FIELD_SKIP, .extra = -1};
         x->columns = at + 1;
     }
     return &x->column[at];
@@ -68,17 +69,20 @@ static void add_fields(struct interaction *x, const struct job *job, const struc
         const struct job_field *f = &job->data.fields[i];
         char number[24], *end;
         snprintf(number, sizeof(number), "%zu", i);
-        const char *name = f->column != NULL && f->column[0] != '\0' ? f->column
+        const char *name = f->column != NULL && f->column[0] != '\0'   ? f->column
                            : job->data.header || x->format == JOB_JSON ? f->name
-                                                                      : number;
-        if (f->type == FIELD_SKIP || f->type == FIELD_HISTORY || listed(joined, name) || has_column(x, name))
+                                                                       : number;
+        if (f->type == FIELD_SKIP || f->type == FIELD_HISTORY || listed(joined, name) ||
+            has_column(x, name))
             continue;
-        const size_t place = job->data.header || x->format != JOB_DELIMITED ? x->columns : strtoul(name, &end, 10);
+        const size_t place =
+            job->data.header || x->format != JOB_DELIMITED ? x->columns : strtoul(name, &end, 10);
         struct interaction_column *c = add_column(x, place);
         c->name = mem_strdup(name);
         c->type = x->format == JOB_RECBOLE ? mem_strdup(recbole_type(f->type)) : NULL;
         c->field = fields_find(fields, f->name, strlen(f->name));
         c->kind = f->type;
+        c->is_position = strcmp(f->name, "position") == 0;
         x->labelled |= f->type == FIELD_LABEL;
     }
     for (int e = 0; e < EXTRAS; e++) {
@@ -110,7 +114,8 @@ static enum status newest_file(struct interaction *x, struct errbuf *err)
         return errbuf_errno(err, ST_IO, "%s", x->dir);
     while ((e = readdir(dir)) != NULL) {
         uint32_t n;
-        if (strncmp(e->d_name, x->stem, stem) == 0 && sscanf(e->d_name + stem, ".%8" SCNu32 ".", &n) == 1 && n > x->file)
+        if (strncmp(e->d_name, x->stem, stem) == 0 &&
+            sscanf(e->d_name + stem, ".%8" SCNu32 ".", &n) == 1 && n > x->file)
             x->file = n;
     }
     closedir(dir);
@@ -173,13 +178,15 @@ static void put_text(const struct interaction *x, const char *text, size_t n, st
 {
     const bool split = memmem(text, n, x->delimiter, strlen(x->delimiter)) != NULL;
     const char quote = x->quote[0];
-    const bool quoted = quote != '\0' && (split || memchr(text, quote, n) != NULL || memchr(text, '\n', n) != NULL);
+    const bool quoted =
+        quote != '\0' && (split || memchr(text, quote, n) != NULL || memchr(text, '\n', n) != NULL);
     if (quoted)
         buffer_u8(out, (uint8_t)quote);
     for (size_t i = 0; i < n; i++) {
         if (quoted && text[i] == quote)
             buffer_u8(out, (uint8_t)quote);
-        const bool breaks = text[i] == '\n' || text[i] == '\r' || text[i] == '\0' || (split && !quoted && text[i] == x->delimiter[0]);
+        const bool breaks = text[i] == '\n' || text[i] == '\r' || text[i] == '\0' ||
+                            (split && !quoted && text[i] == x->delimiter[0]);
         buffer_u8(out, breaks ? ' ' : (uint8_t)text[i]);
     }
     if (quoted)
@@ -206,6 +213,11 @@ static const char *text_of(const struct interaction_column *c, const struct inte
                            char *room, size_t *out_n)
 {
     const struct cell *cell = NULL;
+    /* Where a thing stood is known by who showed it, whatever a request said to be scored by. */
+    if (c->is_position && row->extra[EXTRA_POSITION] != NULL) {
+        *out_n = strlen(row->extra[EXTRA_POSITION]);
+        return row->extra[EXTRA_POSITION];
+    }
     if (c->extra >= 0) {
         const char *text = row->extra[c->extra];
         *out_n = text != NULL ? strlen(text) : 0;
@@ -219,7 +231,8 @@ static const char *text_of(const struct interaction_column *c, const struct inte
         return cell->missing ? NULL : cell->text;
     }
     if (c->kind == FIELD_TIME) {
-        *out_n = (size_t)snprintf(room, 48, "%" PRId64 ".%06" PRId64, row->time / 1000000, row->time % 1000000);
+        *out_n = (size_t)snprintf(room, 48, "%" PRId64 ".%06" PRId64, row->time / 1000000,
+                                  row->time % 1000000);
         return room;
     }
     if (c->kind == FIELD_USER || c->kind == FIELD_ITEM) {
@@ -365,7 +378,8 @@ enum status interaction_settle(struct interaction *x, struct errbuf *err)
     return ST_OK;
 }
 
-void interaction_write(struct interaction *x, uint32_t file, uint64_t at, const char *text, size_t n)
+void interaction_write(struct interaction *x, uint32_t file, uint64_t at, const char *text,
+                       size_t n)
 {
     struct errbuf later = ERRBUF_INIT;
     if (!x->on)
@@ -380,7 +394,8 @@ void interaction_write(struct interaction *x, uint32_t file, uint64_t at, const 
         log_warn("%s (kept in the journal until it can be written)", later.text);
 }
 
-void interaction_replay(struct interaction *x, uint32_t file, uint64_t at, const char *text, size_t n)
+void interaction_replay(struct interaction *x, uint32_t file, uint64_t at, const char *text,
+                        size_t n)
 {
     struct stat about;
     if (!x->on || file == 0)

@@ -33,11 +33,12 @@ enum interaction_extra {
 };
 
 struct interaction_column {
-    char *name;     /* as it stands in the file; owned; NULL: a place nobody wants */
-    char *type;     /* recbole, behind the name; owned or NULL */
-    uint32_t field; /* in fields, or FIELD_UNKNOWN */
-    int kind;       /* enum field_type; FIELD_SKIP: an extra one */
-    int extra;
+    char *name;       /* as it stands in the file; owned; NULL: a place nobody wants */
+    char *type;       /* recbole, behind the name; owned or NULL */
+    uint32_t field;   /* in fields, or FIELD_UNKNOWN */
+    int kind;         /* enum field_type; FIELD_SKIP: an extra one */
+    int extra;        /* enum interaction_extra, or -1 */
+    bool is_position; /* the job's field of that name: where the thing stood */
 };
 
 struct interaction {
@@ -49,7 +50,7 @@ struct interaction {
     bool header;
     struct interaction_column *column; /* owned */
     size_t columns;
-    bool labelled;          /* rows have a label */
+    bool labelled;                   /* rows have a label */
     char negative[32], positive[32]; /* its texts */
     uint64_t bytes_max;
     /* -- writer only -- */

@@ -57,9 +57,8 @@ enum status journal_parse(const struct journal_text *text, uint64_t *lsn,
         sum != hash_bytes(text->data, 24, 0))
         return errbuf_set(err, ST_BAD_DATA, "its header is damaged");
     if (version != VERSION || number != text->number)
-        return errbuf_set(err, ST_BAD_DATA,
-                          "version %u, number %" PRIx64 "; expected %u, %" PRIx64, version, number,
-                          VERSION, text->number);
+        return errbuf_set(err, ST_BAD_DATA, "version %u, number %" PRIx64 "; expected %u, %" PRIx64,
+                          version, number, VERSION, text->number);
     *out_good = JOURNAL_HEADER;
     while (reader_left(&in) > 0 && !*out_ended) {
         const uint8_t *head = in.at;
@@ -215,8 +214,8 @@ static enum status replay_snapshot(struct journal *j, const struct journal_reade
     return st;
 }
 
-static enum status replay_segment(struct journal *j, const struct journal_reader *reader, uint64_t n,
-                                  bool newest, uint64_t *out_cut, struct errbuf *err)
+static enum status replay_segment(struct journal *j, const struct journal_reader *reader,
+                                  uint64_t n, bool newest, uint64_t *out_cut, struct errbuf *err)
 {
     char *path = path_of(j, "journal", n, "");
     struct file_map map;

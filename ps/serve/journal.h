@@ -40,13 +40,13 @@
 #define JOURNAL_FRAME     24u
 
 struct journal {
-    char *dir;     /* owned */
-    int lock, fd;  /* <state>/lock; the open segment */
-    uint64_t n;    /* its number */
-    uint64_t end;  /* bytes of it that are durable */
-    uint64_t lsn;  /* of the last durable frame */
-    bool ragged;   /* a failed write could not be cut off yet */
-    uint64_t base; /* number of the snapshot that reading begins with; 0: none */
+    char *dir;           /* owned */
+    int lock, fd;        /* <state>/lock; the open segment */
+    uint64_t n;          /* its number */
+    uint64_t end;        /* bytes of it that are durable */
+    uint64_t lsn;        /* of the last durable frame */
+    bool ragged;         /* a failed write could not be cut off yet */
+    uint64_t base;       /* number of the snapshot that reading begins with; 0: none */
     struct buffer group; /* frames since the last sync */
     uint64_t group_lsn;
     /* -- a snapshot being written -- */
@@ -64,8 +64,9 @@ struct journal_reader {
 
 /* Makes the folder, locks it (ST_REFUSED: another process has it), replays, opens the newest segment for more.
  * *out_cut: bytes of a torn tail that were cut off. */
-MUST_CHECK enum status journal_open(struct journal *j, const char *dir, const struct journal_reader *reader,
-                                    uint64_t *out_cut, struct errbuf *err);
+MUST_CHECK enum status journal_open(struct journal *j, const char *dir,
+                                    const struct journal_reader *reader, uint64_t *out_cut,
+                                    struct errbuf *err);
 void journal_close(struct journal *j); /* also of a zeroed one; what was not synced is gone */
 
 /* One frame more of the group; its lsn. n: 1 .. JOURNAL_FRAME_MAX. */

@@ -20,7 +20,7 @@
 #define REGISTRY_CHUNK  65536u
 #define REGISTRY_CHUNKS 2048u /* 134 M ids */
 
-struct entry { /* the head of a record; one allocation */
+struct entry {            /* the head of a record; one allocation */
     uint64_t hash, check; /* of the id, by two seeds */
     uint64_t lsn;         /* of the change that made it: journal.h */
     size_t bytes;         /* of the allocation */
@@ -44,7 +44,7 @@ struct registry {
     struct epoch *epoch; /* borrowed */
     size_t max;          /* ids, gone ones too */
     _Atomic(struct registry_slots *) slots;
-    _Atomic(struct entry *) * _Atomic chunk[REGISTRY_CHUNKS];
+    _Atomic(struct entry *) *_Atomic chunk[REGISTRY_CHUNKS];
     _Atomic uint32_t used;  /* numbers given */
     _Atomic uint64_t alive; /* not gone */
     _Atomic uint64_t bytes; /* of live records */

@@ -17,7 +17,7 @@ void seen_init(struct seen *s, size_t max);
 void seen_release(struct seen *s);
 /* false: it is there. The oldest goes when there are max. */
 bool seen_add(struct seen *s, uint64_t v);
-void seen_undo(struct seen *s, size_t n); /* the newest n were not */
+void seen_undo(struct seen *s, size_t n);         /* the newest n were not */
 uint64_t seen_at(const struct seen *s, size_t i); /* i < used, the oldest first */
 
 #endif

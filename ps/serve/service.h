@@ -86,9 +86,10 @@ struct service_conf {
     size_t history_max;          /* events kept a user; 0: 200 */
     size_t users_max, items_max; /* 0: 10 M, 10 M; beyond: 503 */
     size_t seen_max;             /* event ids remembered; 0: 1 M */
-    uint64_t log_bytes; /* the interaction log goes on in a new file behind this; 0: 256 MiB */
-    uint64_t window_us; /* an exposure without an outcome is a negative after it; 0: 30 min */
-    uint64_t seed;      /* of recommendation ids; 0: from the system */
+    uint64_t log_bytes;     /* the interaction log goes on in a new file behind this; 0: 256 MiB */
+    uint64_t window_us;     /* an exposure without an outcome is a negative after it; 0: 30 min */
+    uint64_t compact_bytes; /* a journal of less is left as it is; 0: 64 MiB */
+    uint64_t seed;          /* of recommendation ids; 0: from the system */
 };
 
 /* A cell as text, as it would stand in the log; not terminated; borrowed. */

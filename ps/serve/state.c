@@ -11,9 +11,9 @@
 #include "common/base/mem.h"
 #include "ps/serve/ops.h"
 
-#define CLOSE_EACH   256u         /* exposures closed in one group */
-#define CLOSE_GROUPS 16u          /* groups a tick */
-#define SLICE_BYTES  (1u << 20)   /* of a snapshot, a tick */
+#define CLOSE_EACH   256u       /* exposures closed in one group */
+#define CLOSE_GROUPS 16u        /* groups a tick */
+#define SLICE_BYTES  (1u << 20) /* of a snapshot, a tick */
 #define SLICES       8u
 
 /* ---- life --------------------------------------------------------------------------------------- */
@@ -46,7 +46,8 @@ enum status state_replay(struct state *s, struct errbuf *err)
     if (st != ST_OK)
         return st;
     if (cut > 0)
-        log_warn("%s: the last %" PRIu64 " bytes of the journal are half a write, nobody was told that it is kept; "
+        log_warn("%s: the last %" PRIu64
+                 " bytes of the journal are half a write, nobody was told that it is kept; "
                  "they were cut off",
                  s->conf.dir, cut);
     const uint32_t users = atomic_load(&s->users.used);
@@ -59,7 +60,8 @@ enum status state_replay(struct state *s, struct errbuf *err)
     registry_reclaim(&s->items);
     atomic_store(&s->journal_now, journal_bytes(&s->journal));
     log_info("%s: %" PRIu64 " users, %" PRIu64 " items, %zu exposures wait for their outcome",
-             s->conf.dir, atomic_load(&s->users.alive), atomic_load(&s->items.alive), s->exposures.used);
+             s->conf.dir, atomic_load(&s->users.alive), atomic_load(&s->items.alive),
+             s->exposures.used);
     return ST_OK;
 }
 
@@ -146,7 +148,8 @@ static enum status room(const struct registry *r, const char *id, size_t n, size
     if (registry_find_hash(r, hash, check) != NULL)
         return ST_OK;
     if (atomic_load(&r->used) + *fresh >= r->max)
-        return errbuf_set(err, ST_AGAIN, "this node keeps %zu %s and has no room for another", r->max, what);
+        return errbuf_set(err, ST_AGAIN, "this node keeps %zu %s and has no room for another",
+                          r->max, what);
     (*fresh)++;
     return ST_OK;
 }
@@ -277,6 +280,12 @@ bool state_see(struct state *s, uint64_t event)
     return true;
 }
 
+void state_unsee(struct state *s, size_t n)
+{
+    seen_undo(&s->seen, n);
+    s->new_seen -= n;
+}
+
 enum status state_commit(struct state *s, struct errbuf *err)
 {
     abandon(s);
@@ -291,13 +300,15 @@ enum status state_commit(struct state *s, struct errbuf *err)
     for (size_t i = 0; st == ST_OK && i < s->pending_used; i++) {
         struct errbuf why = ERRBUF_INIT;
         /* What was put together here is understood here. */
-        if (state_apply(s, s->pending[i].lsn, s->pending[i].payload, s->pending[i].n, &why) != ST_OK)
+        if (state_apply(s, s->pending[i].lsn, s->pending[i].payload, s->pending[i].n, &why) !=
+            ST_OK)
             log_error("%s: %s", s->conf.dir, why.text);
     }
     if (st != ST_OK) {
         atomic_fetch_add(&s->failures, 1);
         if (!atomic_load(&s->read_only))
-            log_warn("%s; writes are refused until it can be written again", err != NULL ? err->text : s->conf.dir);
+            log_warn("%s; writes are refused until it can be written again",
+                     err != NULL ? err->text : s->conf.dir);
     }
     atomic_store(&s->read_only, st != ST_OK);
     drop_pending(s);
@@ -322,8 +333,11 @@ static void close_one(struct state *s, const struct exposure *e, struct buffer *
             continue;
         if (x->on && x->labelled)
             interaction_label(x, r->text, r->n, r->label_at, x->negative, lines);
-        event[n++] = (struct event_put){.time = (int64_t)e->put.time, .item = r->item, .item_n = r->item_n,
-                                        .type = "impression", .type_n = 10};
+        event[n++] = (struct event_put){.time = (int64_t)e->put.time,
+                                        .item = r->item,
+                                        .item_n = r->item_n,
+                                        .type = "impression",
+                                        .type_n = 10};
     }
     state_begin(s);
     state_put_lines(s, (const char *)lines->data, lines->used);
@@ -345,7 +359,8 @@ static void close_windows(struct state *s, uint64_t now_us, uint64_t window_us)
     for (size_t group = 0; group < CLOSE_GROUPS && st == ST_OK; group++) {
         size_t n = 0, bytes = s->exposures.bytes;
         const struct exposure *e = s->exposures.oldest;
-        for (; e != NULL && n < CLOSE_EACH && (e->put.time + window_us <= now_us || bytes > s->conf.exposures_max);
+        for (; e != NULL && n < CLOSE_EACH &&
+               (e->put.time + window_us <= now_us || bytes > s->conf.exposures_max);
              e = e->newer, n++) {
             bytes -= e->bytes;
             close_one(s, e, &lines);

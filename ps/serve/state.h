@@ -36,7 +36,7 @@
 #include "ps/serve/registry.h"
 #include "ps/serve/seen.h"
 
-#define STATE_TYPES_MAX  256u /* names of event types; more are all "other" */
+#define STATE_TYPES_MAX  256u  /* names of event types; more are all "other" */
 #define STATE_EVENTS_MAX 1000u /* of one request */
 
 struct happening {
@@ -77,7 +77,7 @@ struct pending { /* a frame that is not durable yet */
 struct state_conf {
     const char *dir;
     size_t users_max, items_max, history_max, seen_max;
-    size_t exposures_max; /* bytes of exposures that wait */
+    size_t exposures_max;   /* bytes of exposures that wait */
     uint64_t compact_bytes; /* a journal of less is not worth a snapshot */
     bool keep_negatives;
     const struct fields *fields;     /* borrowed */
@@ -102,7 +102,7 @@ struct state {
     size_t new_seen;             /* event ids of the group */
     uint32_t lines_file;         /* where the group's next lines go; 0: not asked yet */
     uint64_t lines_at;
-    bool open;           /* a frame is being put together; where lines went before it */
+    bool open; /* a frame is being put together; where lines went before it */
     uint32_t begin_file;
     uint64_t begin_at;
     bool replaying;
@@ -179,6 +179,7 @@ void state_put_lines(struct state *s, const char *text, size_t n);
 MUST_CHECK enum status state_end(struct state *s, struct errbuf *err);
 /* An event of this id is new, and remembered from now on (until the group fails). */
 bool state_see(struct state *s, uint64_t event);
+void state_unsee(struct state *s, size_t n); /* the newest n of the group were not */
 /* ST_IO: nothing of any frame has happened. */
 MUST_CHECK enum status state_commit(struct state *s, struct errbuf *err);
 /* About once a second: closes exposures older than `window`, a slice of a snapshot, frees. */

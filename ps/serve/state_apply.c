@@ -45,8 +45,8 @@ static struct user *user_new(struct id id, const struct cells *profile,
                              const struct happening *event, size_t events, uint64_t lsn)
 {
     char *at;
-    struct user *u = record_new(sizeof(*u), id,
-                                events * sizeof(*event) + cells_bytes(profile), lsn, &at);
+    struct user *u =
+        record_new(sizeof(*u), id, events * sizeof(*event) + cells_bytes(profile), lsn, &at);
     if (events > 0)
         memcpy(at, event, events * sizeof(*event));
     u->event = (const struct happening *)at;
@@ -55,7 +55,8 @@ static struct user *user_new(struct id id, const struct cells *profile,
     return u;
 }
 
-static struct item *item_new(struct id id, const struct cells *profile, unsigned flags, uint64_t lsn)
+static struct item *item_new(struct id id, const struct cells *profile, unsigned flags,
+                             uint64_t lsn)
 {
     char *at;
     struct item *i = record_new(sizeof(*i), id, cells_bytes(profile), lsn, &at);
@@ -139,7 +140,8 @@ static enum status apply_user(struct state *s, uint64_t lsn, struct reader *in, 
     if (was != NULL && was->head.lsn >= lsn)
         return ST_OK;
     const bool alive = was != NULL && !was->head.gone;
-    return put_user(s, user_new(id, &profile, alive ? was->event : NULL, alive ? was->events : 0, lsn), err);
+    return put_user(
+        s, user_new(id, &profile, alive ? was->event : NULL, alive ? was->events : 0, lsn), err);
 }
 
 static enum status apply_user_gone(struct state *s, uint64_t lsn, struct reader *in,
@@ -152,7 +154,8 @@ static enum status apply_user_gone(struct state *s, uint64_t lsn, struct reader 
     if (was != NULL && was->lsn >= lsn)
         return ST_OK;
     struct user *u = mem_zalloc(sizeof(*u));
-    u->head = (struct entry){.hash = hash, .check = check, .lsn = lsn, .bytes = sizeof(*u), .gone = true, .id = ""};
+    u->head = (struct entry){
+        .hash = hash, .check = check, .lsn = lsn, .bytes = sizeof(*u), .gone = true, .id = ""};
     exposures_remove_user(&s->exposures, hash, check);
     return put_user(s, u, err);
 }
@@ -229,7 +232,9 @@ static enum status apply_events(struct state *s, uint64_t lsn, struct reader *in
     const bool alive = was != NULL && !was->head.gone;
     const bool old = was != NULL && (was->head.lsn >= lsn || was->head.gone);
     struct happening *ring = mem_array(s->conf.history_max + 1, sizeof(*ring));
-    size_t used = alive && was->events < s->conf.history_max ? was->events : alive ? s->conf.history_max : 0;
+    size_t used = alive && was->events < s->conf.history_max ? was->events
+                  : alive                                    ? s->conf.history_max
+                                                             : 0;
     if (used > 0)
         memcpy(ring, was->event + (was->events - used), used * sizeof(*ring));
     enum status st = read_events(s, in, ring, &used, !s->replaying && !old, err);
