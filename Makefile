@@ -73,7 +73,7 @@ MPI_LIBS   = $(eval MPI_LIBS := $$(shell pkg-config --libs ompi-c))$(MPI_LIBS)
 ROOMS := base math nn feature data wire net metrics store optim snapshot serve train worker launch
 
 # The programs' mains stay out of the archives.
-MAINS := ps/train/ps_main.c worker/worker_main.c launch/penstock.c
+MAINS := ps/train/ps_main.c ps/serve/serve_main.c worker/worker_main.c launch/penstock.c
 
 # By hand, in the order of the alphabet: the list says what a room is made of. A new source is linked once it is here;
 # `make lint` compares the lists with the folders. (Tests need no list: a file in tests/ is a test.)
@@ -107,7 +107,8 @@ SRC_snapshot := $(call in,ps/snapshot, \
     chain cut cut_file cut_hash cut_list diff fence manifest manifest_dir names part place prune restore \
     safetensors undo verify)
 SRC_serve    := $(call in,ps/serve, \
-    cells exposure follow interaction journal model_view popular predict registry replica rows seen service \
+    call cells exposure follow http_health http_infer http_metrics http_openapi http_routes http_service \
+    http_versions interaction journal model_view node popular predict registry replica rows seen service \
     service_check service_recommend service_score service_write shelf source_dir stage state state_apply version \
     versions)
 SRC_train    := $(call in,ps/train, \
@@ -118,8 +119,8 @@ SRC_worker   := $(call in,worker, \
     baseline candidates client_order client_pull client_push client_state client_step comm ease evaluate feeder \
     flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
-    args ask batch board cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train exporter \
-    final folds hosts place prepare run watch)
+    args ask batch board cmd_check cmd_data cmd_eval cmd_serve cmd_serving cmd_snap cmd_status cmd_submit cmd_train \
+    exporter final folds hosts node_ask place prepare run watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.
@@ -150,15 +151,18 @@ OUT_worker  = $(MPI_LIBS)
 
 # The programs: penstock-ps gets no OpenBLAS and no MPI, and must link without.
 ROOMS_penstock-ps     := $(ROOMS_train)
+ROOMS_penstock-serve  := $(ROOMS_serve)
 ROOMS_penstock-worker := $(ROOMS_worker)
 ROOMS_penstock        := $(ROOMS_launch)
 OUT_penstock-ps        = $(OUT_net) $(OUT_wire) $(OUT_base)
+OUT_penstock-serve     = $(OUT_net) $(OUT_wire) $(OUT_math) $(OUT_base)
 OUT_penstock-worker    = $(OUT_worker) $(OUT_net) $(OUT_wire) $(OUT_math) $(OUT_base)
 OUT_penstock           = $(OUT_net) $(OUT_wire) $(OUT_base)
 MAIN_penstock-ps      := ps/train/ps_main.c
+MAIN_penstock-serve   := ps/serve/serve_main.c
 MAIN_penstock-worker  := worker/worker_main.c
 MAIN_penstock         := launch/penstock.c
-PROGRAMS := $(addprefix $(BUILD)/bin/,penstock penstock-ps penstock-worker)
+PROGRAMS := $(addprefix $(BUILD)/bin/,penstock penstock-ps penstock-serve penstock-worker)
 
 # What a fuzzer stands on, when its name doesn't begin with a room's, or it needs more than that room.
 FUZZ_cache         := $(ROOMS_data)
@@ -291,7 +295,7 @@ define program_rules
 $$(BUILD)/bin/$(1): $$(MAIN_$(1):%.c=$$(BUILD)/obj/%.o) $$(call archives,$$(ROOMS_$(1))) $$(BUILD)/flags
 	$$(call link,$$(MAIN_$(1):%.c=$$(BUILD)/obj/%.o),$$(ROOMS_$(1)),$$(OUT_$(1)))
 endef
-$(foreach p,penstock penstock-ps penstock-worker,$(eval $(call program_rules,$p)))
+$(foreach p,penstock penstock-ps penstock-serve penstock-worker,$(eval $(call program_rules,$p)))
 
 # ---- tests --------------------------------------------------------------------------------------
 
@@ -424,7 +428,7 @@ install: all
 	install -m 644 LICENSE $(wildcard README.md) $(DESTDIR)$(PREFIX)/share/doc/penstock
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,penstock penstock-ps penstock-worker)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,penstock penstock-ps penstock-serve penstock-worker)
 	rm -rf $(DESTDIR)$(PREFIX)/share/penstock $(DESTDIR)$(PREFIX)/share/doc/penstock
 
 -include $(shell find $(BUILD)/obj $(BUILD)/sim/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)

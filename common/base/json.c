@@ -208,6 +208,11 @@ void json_add_u64(struct json *arr, uint64_t v)
     add(arr, make_u64(v));
 }
 
+void json_add_i64(struct json *arr, int64_t v)
+{
+    add(arr, json_integer(v));
+}
+
 void json_add_f64(struct json *arr, double v)
 {
     add(arr, make_f64(v));
