@@ -45,6 +45,7 @@ static void put_text(struct service_work *w, const char *text, size_t n, struct 
 {
     *out = (struct span_text){w->text.used, (uint32_t)n, true};
     buffer_put(&w->text, text, n);
+    buffer_u8(&w->text, 0);
 }
 
 static enum status take_id(struct service_work *w, const struct json *j, const char *where,

@@ -19,7 +19,7 @@
 #include "ps/serve/replica.h"
 #include "ps/serve/service.h"
 
-#define BATCH 1024
+#define BATCH 4096
 
 static const char *const KINDS[SERVICE_KINDS] = {
     "rank",   "recommend", "similar",     "infer",    "user_get",    "item_get",
