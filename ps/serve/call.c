@@ -45,7 +45,10 @@ bool call_parse_body(struct call *c)
         return false;
     }
     if (json_parse(text, c->http->body_n, "body", &c->body, &err) != ST_OK) {
-        call_fail(c, 400, "%s", err.text);
+        call_fail(c, 400, "%s%s", err.text,
+                  strstr(err.text, "too big integer") != NULL
+                      ? "; write an id beyond 9223372036854775807 as a string"
+                      : "");
         return false;
     }
     if (json_kind(c->body) != JSON_MAP) {

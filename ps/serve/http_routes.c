@@ -93,7 +93,9 @@
     OBJECT("'model_name', 'outputs'",                                                              \
            "'model_name': " TEXT ", 'model_version': " TEXT ", 'id': " TEXT                        \
            ", 'parameters': " OBJECT("'snapshot_version'", VERSION) ", 'outputs': " LIST(TENSOR))
-#define DESCRIPTION_OUT OBJECT("'openapi', 'paths'", "'openapi': " TEXT ", 'paths': " CELLS)
+#define DESCRIPTION_OUT                                                                            \
+    OBJECT("'openapi', 'info', 'paths'",                                                           \
+           "'openapi': " TEXT ", 'info': " CELLS ", 'components': " CELLS ", 'paths': " CELLS)
 
 #define SERVICE(kind) http_service, kind
 
@@ -118,7 +120,7 @@ const struct route http_routes[] = {
     {HTTP_DELETE, "/v1/items/{id}", SERVICE(SERVICE_ITEM_DELETE), false, "item_delete",
      "Forget an item.", "200 400", NULL, ITEM_OUT},
     {HTTP_GET, "/v1/items/{id}/similar", SERVICE(SERVICE_SIMILAR), false, "similar",
-     "Items whose embedding is near; ?n=10.", "200 400 404", NULL, SIMILAR_OUT},
+     "Items whose embedding is near; ?n=10.", "200 400", NULL, SIMILAR_OUT},
     {HTTP_GET, "/v1/versions", http_versions_list, SERVICE_KINDS, false, "versions",
      "The versions that are kept.", "200", NULL, VERSIONS_OUT},
     {HTTP_POST, "/v1/versions/pin", http_versions_pin, SERVICE_KINDS, true, "versions_pin",
