@@ -96,7 +96,7 @@ SRC_data     := $(call in,common/data, \
     reader_query reader_text reader_tfrecord records sequence shop shop_write sources split windows)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
 SRC_net      := $(call in,common/net, \
-    endpoint endpoint_recv head_link http http_loop http_rules http_server listen_address listen_clock outbox routes \
+    endpoint endpoint_recv head_link http http_conn http_loop http_rules http_server listen_address listen_clock outbox routes \
     run_dir wake)
 SRC_metrics  := $(call in,common/metrics,auc logloss prometheus ranking)
 SRC_store    := $(call in,ps/store,index slab table)

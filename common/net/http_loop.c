@@ -1,4 +1,4 @@
-/* http_loop.c - see http_loop.h and http_server.h; the only door to microhttpd.h.
+/* http_loop.c - see http_loop.h and http_server.h; the only user of microhttpd.h besides http_conn.c.
  *
  * What libmicrohttpd is for: bytes into requests, answers into bytes, keep-alive, pipelining (one request of a
  * connection at a time), 100-continue, chunks. What is ours: the rules (http_rules.h), bounds, deadlines, who waits where.
@@ -13,251 +13,20 @@
 
 #include <netinet/in.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <microhttpd.h>
-
 #include "common/base/clock.h"
-#include "common/base/json.h"
 #include "common/base/mem.h"
-#include "common/base/queue.h"
-#include "common/base/thread.h"
-#include "common/net/wake.h"
+#include "common/net/http_conn.h"
 
 #define MEMORY_BYTES    ((size_t)16384) /* of a connection: its headers, both ways */
 #define ROUND_MS        100             /* deadlines are looked at so often */
 #define DISCARD_MAX     ((size_t)8 << 20)
-#define HEADERS_MAX     2u
 #define ARRIVALS_MAX    4096u
 #define ARRIVAL_WAIT_US 500000u
-
-enum conn_state { CONN_IDLE, CONN_TAKING, CONN_HELD, CONN_SENDING };
-
-struct conn {
-    struct http_request r; /* first: http_answer gets from it to here */
-    struct http_loop *loop;
-    struct MHD_Connection *mhd;
-    struct conn *answered_next;  /* in the stack of those answered elsewhere */
-    struct conn *before, *after; /* in the loop's list by since_us, in all states but HELD */
-    uint64_t since_us;
-    enum conn_state state;
-    bool headed, refused, answered, close;
-    size_t discarded;
-    size_t body_cap; /* counted in the loop's bodies */
-    char *raw_error; /* what is wrong with the target, until the headers are in; owned */
-    /* -- the answer -- */
-    unsigned code;
-    char *body; /* owned until it is queued */
-    size_t body_n;
-    const char *type;
-    const char *header[HEADERS_MAX][2];
-    unsigned headers;
-};
-
-struct http_loop {
-    /* -- set once -- */
-    const struct http_conf *conf;
-    const struct http_owner *owner;
-    unsigned index;
-    const atomic_bool *draining;
-    struct MHD_Daemon *daemon;
-    int epoll; /* the daemon's */
-    struct wake wake;
-    struct queue *arrivals; /* sockets, as pointers */
-    struct thread thread;
-    /* -- loop thread only -- */
-    struct conn *oldest, *newest; /* all that have a deadline */
-    struct http_request **batch;  /* (held_max) */
-    size_t batch_n, held, busy;   /* busy: neither IDLE nor HELD */
-    size_t bodies;
-    bool resumed; /* there is something to do at once */
-    /* -- any thread -- */
-    _Atomic uint64_t stop_us; /* 0: not yet */
-    atomic_bool ended;
-    struct conn *_Atomic answered; /* a stack */
-    _Atomic uint64_t connections, cut, too_busy, malformed;
-};
-
-/* The loop whose thread this is. */
-static __thread struct http_loop *this_loop;
-
-/* -- the list of deadlines ---------------------------------------------------------------------- */
-
-static void unlist(struct conn *k)
-{
-    struct http_loop *l = k->loop;
-    *(k->before != NULL ? &k->before->after : &l->oldest) = k->after;
-    *(k->after != NULL ? &k->after->before : &l->newest) = k->before;
-    k->before = k->after = NULL;
-}
-
-static void list(struct conn *k)
-{
-    struct http_loop *l = k->loop;
-    k->since_us = clock_now_us();
-    k->before = l->newest;
-    k->after = NULL;
-    *(l->newest != NULL ? &l->newest->after : &l->oldest) = k;
-    l->newest = k;
-}
-
-/* The deadline begins anew but from IDLE to TAKING. */
-static void turn(struct conn *k, enum conn_state to)
-{
-    struct http_loop *l = k->loop;
-    bool was_busy = k->state == CONN_TAKING || k->state == CONN_SENDING;
-    bool is_busy = to == CONN_TAKING || to == CONN_SENDING;
-    if (to != CONN_TAKING) {
-        if (k->state != CONN_HELD) {
-            unlist(k);
-        }
-        if (to != CONN_HELD) {
-            list(k);
-        }
-    }
-    l->held += (to == CONN_HELD) - (size_t)(k->state == CONN_HELD);
-    l->busy += is_busy - (size_t)was_busy;
-    k->state = to;
-}
-
-/* -- answers ------------------------------------------------------------------------------------ */
-
-static char *error_text(const char *why)
-{
-    struct json *j = json_object();
-    json_set_str(j, "error", why);
-    char *text = json_text(j, 0);
-    json_free(j);
-    return text;
-}
-
-void http_answer_header(struct http_request *r, const char *name, const char *value)
-{
-    struct conn *k = (struct conn *)r;
-    if (k->headers < HEADERS_MAX) {
-        k->header[k->headers][0] = name;
-        k->header[k->headers++][1] = value;
-    }
-}
-
-static void set_answer(struct conn *k, unsigned code, char *body, size_t n, const char *type)
-{
-    free(k->body);
-    k->code = code;
-    k->body = body;
-    k->body_n = body != NULL ? n : 0;
-    k->type = type != NULL ? type : "application/json";
-    k->answered = true;
-}
-
-static void resume(struct conn *k)
-{
-    k->loop->resumed = true;
-    MHD_resume_connection(k->mhd);
-}
-
-void http_answer(struct http_request *r, unsigned code, char *body, size_t n, const char *type)
-{
-    struct conn *k = (struct conn *)r;
-    struct http_loop *l = k->loop;
-    set_answer(k, code, body, n, type);
-    if (this_loop == l) {
-        if (k->state == CONN_HELD) { /* else: from `head` */
-            resume(k);
-        }
-        return;
-    }
-    struct conn *top = atomic_load_explicit(&l->answered, memory_order_relaxed);
-    do {
-        k->answered_next = top;
-    } while (!atomic_compare_exchange_weak_explicit(&l->answered, &top, k, memory_order_release,
-                                                    memory_order_relaxed));
-    if (top == NULL) { /* else whoever put the first has woken the loop, or is about to */
-        wake_signal(&l->wake);
-    }
-}
-
-static void take_answered(struct http_loop *l)
-{
-    struct conn *k = atomic_exchange_explicit(&l->answered, NULL, memory_order_acquire);
-    while (k != NULL) {
-        struct conn *next = k->answered_next;
-        resume(k);
-        k = next;
-    }
-}
-
-void http_answer_error(struct http_request *r, unsigned code, const char *fmt, ...)
-{
-    char why[1024];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(why, sizeof(why), fmt, args);
-    va_end(args);
-    char *text = error_text(why);
-    http_answer(r, code, text, strlen(text), NULL);
-}
-
-static void refuse(struct conn *k, unsigned code, const char *why)
-{
-    char *text = error_text(why);
-    set_answer(k, code, text, strlen(text), NULL);
-    k->refused = true;
-}
-
-/* Into a socket by hand, where libmicrohttpd has no place for an answer; what does not fit at once is lost. */
-void http_loop_turn_away(int fd, unsigned code, const char *why)
-{
-    char text[768];
-    char *body = error_text(why);
-    int n = snprintf(text, sizeof(text),
-                     "HTTP/1.1 %u %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-                     "Connection: close\r\n\r\n%s",
-                     code, MHD_get_reason_phrase_for(code), strlen(body), body);
-    if (n > 0 && (size_t)n < sizeof(text)) {
-        (void)!send(fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
-    }
-    free(body);
-    (void)shutdown(fd, SHUT_RDWR);
-}
-
-static void say_and_cut(struct conn *k, unsigned code, const char *why)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(k->mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-    if (info != NULL && code != 0) {
-        k->code = code;
-        http_loop_turn_away(info->connect_fd, code, why);
-    } else if (info != NULL) {
-        (void)shutdown(info->connect_fd, SHUT_RDWR);
-    }
-}
-
-static enum MHD_Result send_answer(struct conn *k)
-{
-    struct MHD_Response *a = MHD_create_response_from_buffer(
-        k->body_n, k->body, k->body != NULL ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
-    if (a == NULL) {
-        return MHD_NO;
-    }
-    k->body = NULL;
-    (void)MHD_add_response_header(a, "Content-Type", k->type);
-    for (unsigned i = 0; i < k->headers; i++) {
-        (void)MHD_add_response_header(a, k->header[i][0], k->header[i][1]);
-    }
-    if (k->close || atomic_load_explicit(k->loop->draining, memory_order_relaxed)) {
-        (void)MHD_add_response_header(a, "Connection", "close");
-    }
-    turn(k, CONN_SENDING);
-    enum MHD_Result queued = MHD_queue_response(k->mhd, k->code, a);
-    MHD_destroy_response(a);
-    return queued;
-}
 
 /* -- requests ----------------------------------------------------------------------------------- */
 
@@ -279,7 +48,7 @@ static enum http_method method_of(const char *word)
     return HTTP_OTHER;
 }
 
-static void drop_body(struct conn *k)
+static void drop_body(struct http_conn *k)
 {
     k->loop->bodies -= k->body_cap;
     k->body_cap = 0;
@@ -307,7 +76,7 @@ static enum MHD_Result each_header(void *arg, enum MHD_ValueKind kind, const cha
 }
 
 /* Who may ask, what, and with how large a body; the frame is sound. */
-static void judge_head(struct conn *k, const struct http_frame *f, const char *url)
+static void judge_head(struct http_conn *k, const struct http_frame *f, const char *url)
 {
     struct http_loop *l = k->loop;
     const char *token = l->conf->token;
@@ -316,21 +85,21 @@ static void judge_head(struct conn *k, const struct http_frame *f, const char *u
         !http_token_right(MHD_lookup_connection_value(k->mhd, MHD_HEADER_KIND, "Authorization"),
                           token)) {
         http_answer_header(&k->r, "WWW-Authenticate", "Bearer");
-        refuse(k, 401,
-               "the header \"Authorization: Bearer TOKEN\" with this node's token is needed");
+        http_conn_refuse(
+            k, 401, "the header \"Authorization: Bearer TOKEN\" with this node's token is needed");
     } else if (has_body && k->r.method != HTTP_POST && k->r.method != HTTP_PUT) {
-        refuse(k, 400, "a body: only POST and PUT have one");
+        http_conn_refuse(k, 400, "a body: only POST and PUT have one");
     } else if (!l->owner->head(l->owner->arg, l->index, &k->r)) {
         k->refused = true;
     } else if (f->length > k->r.body_max) {
         char why[128];
         snprintf(why, sizeof(why), "the body has %llu bytes, at most %zu are taken",
                  (unsigned long long)f->length, k->r.body_max);
-        refuse(k, 413, why);
+        http_conn_refuse(k, 413, why);
     }
 }
 
-static enum MHD_Result on_head(struct conn *k, const char *url, const char *method,
+static enum MHD_Result on_head(struct http_conn *k, const char *url, const char *method,
                                const char *version)
 {
     struct http_loop *l = k->loop;
@@ -348,25 +117,25 @@ static enum MHD_Result on_head(struct conn *k, const char *url, const char *meth
     if (code != 0) {
         atomic_fetch_add_explicit(&l->malformed, 1, memory_order_relaxed);
         k->close = true;
-        refuse(k, code, err.text);
-        return send_answer(k); /* whatever follows is not believed to be a body */
+        http_conn_refuse(k, code, err.text);
+        return http_conn_send(k); /* whatever follows is not believed to be a body */
     }
     judge_head(k, &f, url);
     if (k->refused && (f.length > DISCARD_MAX || f.expects > 0)) {
         k->close = true;
-        return send_answer(k);
+        return http_conn_send(k);
     }
     return MHD_YES;
 }
 
-static enum MHD_Result take_body(struct conn *k, const char *bytes, size_t n)
+static enum MHD_Result take_body(struct http_conn *k, const char *bytes, size_t n)
 {
     struct http_loop *l = k->loop;
     struct http_request *r = &k->r;
     if (!k->refused && r->body_n + n > r->body_max) {
         char why[64];
         snprintf(why, sizeof(why), "the body has more than %zu bytes", r->body_max);
-        refuse(k, 413, why);
+        http_conn_refuse(k, 413, why);
         drop_body(k);
     }
     if (!k->refused && r->body_n + n + 1 > k->body_cap) {
@@ -374,7 +143,7 @@ static enum MHD_Result take_body(struct conn *k, const char *bytes, size_t n)
         cap = cap < r->body_n + n + 1 ? r->body_n + n + 1 : cap;
         if (l->bodies - k->body_cap + cap > l->conf->bodies_max) {
             http_answer_header(r, "Retry-After", "1");
-            refuse(k, 503, "too many bodies are under way; try again");
+            http_conn_refuse(k, 503, "too many bodies are under way; try again");
             drop_body(k);
         } else {
             l->bodies += cap - k->body_cap;
@@ -395,19 +164,19 @@ static enum MHD_Result take_body(struct conn *k, const char *bytes, size_t n)
     return MHD_YES;
 }
 
-static enum MHD_Result on_whole(struct conn *k)
+static enum MHD_Result on_whole(struct http_conn *k)
 {
     struct http_loop *l = k->loop;
     if (!k->refused && l->held >= l->conf->held_max) {
         atomic_fetch_add_explicit(&l->too_busy, 1, memory_order_relaxed);
         http_answer_header(&k->r, "Retry-After", "1");
-        refuse(k, 429, "this node has as many requests under way as it takes; try again");
+        http_conn_refuse(k, 429, "this node has as many requests under way as it takes; try again");
     }
     if (k->refused) {
-        return send_answer(k);
+        return http_conn_send(k);
     }
     k->r.whole_us = clock_now_us();
-    turn(k, CONN_HELD);
+    http_conn_turn(k, CONN_HELD);
     l->batch[l->batch_n++] = &k->r;
     MHD_suspend_connection(k->mhd);
     return MHD_YES;
@@ -415,14 +184,14 @@ static enum MHD_Result on_whole(struct conn *k)
 
 /* -- what libmicrohttpd calls ------------------------------------------------------------------- */
 
-static struct conn *conn_of(struct MHD_Connection *c)
+static struct http_conn *conn_of(struct MHD_Connection *c)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info != NULL ? info->socket_context : NULL;
 }
 
-static void reset_request(struct conn *k)
+static void reset_request(struct http_conn *k)
 {
     drop_body(k);
     http_target_release(&k->r.target);
@@ -440,14 +209,14 @@ static void reset_request(struct conn *k)
 /* The request line is in. */
 static void *on_line(void *arg, const char *target, struct MHD_Connection *c)
 {
-    struct conn *k = conn_of(c);
+    struct http_conn *k = conn_of(c);
     struct errbuf err = ERRBUF_INIT;
     (void)arg;
     if (k == NULL) {
         return NULL;
     }
     if (k->state == CONN_IDLE) {
-        turn(k, CONN_TAKING);
+        http_conn_turn(k, CONN_TAKING);
     }
     if (http_target_parse(target, &k->r.target, &err) != ST_OK) {
         k->raw_error = mem_strdup(err.text);
@@ -459,7 +228,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
                                   const char *method, const char *version, const char *bytes,
                                   size_t *bytes_n, void **state)
 {
-    struct conn *k = conn_of(c);
+    struct http_conn *k = conn_of(c);
     (void)arg;
     (void)state;
     if (k == NULL) {
@@ -469,7 +238,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
         return on_head(k, url, method, version);
     }
     if (k->state == CONN_HELD) {
-        return k->answered ? send_answer(k) : MHD_NO;
+        return k->answered ? http_conn_send(k) : MHD_NO;
     }
     if (*bytes_n > 0) {
         size_t n = *bytes_n;
@@ -483,7 +252,7 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
                     enum MHD_RequestTerminationCode how)
 {
     struct http_loop *l = arg;
-    struct conn *k = conn_of(c);
+    struct http_conn *k = conn_of(c);
     (void)state;
     (void)how;
     if (k == NULL || !k->headed) {
@@ -493,25 +262,25 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
         l->owner->done(l->owner->arg, l->index, &k->r, k->code);
     }
     reset_request(k);
-    turn(k, CONN_IDLE);
+    http_conn_turn(k, CONN_IDLE);
 }
 
 static void on_connection(void *arg, struct MHD_Connection *c, void **socket_context,
                           enum MHD_ConnectionNotificationCode what)
 {
     struct http_loop *l = arg;
-    struct conn *k = *socket_context;
+    struct http_conn *k = *socket_context;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         k = mem_zalloc(sizeof(*k));
         k->loop = l;
         k->mhd = c;
-        list(k);
+        http_conn_list(k);
         *socket_context = k;
         return;
     }
     if (k != NULL) {
-        turn(k, CONN_IDLE);
-        unlist(k);
+        http_conn_turn(k, CONN_IDLE);
+        http_conn_unlist(k);
         reset_request(k);
         free(k);
         *socket_context = NULL;
@@ -532,12 +301,12 @@ static size_t leave_escapes(void *arg, struct MHD_Connection *c, char *text)
 static void cut_slow(struct http_loop *l, uint64_t now, uint64_t patience_us)
 {
     while (l->oldest != NULL && now >= l->oldest->since_us + patience_us) {
-        struct conn *k = l->oldest;
+        struct http_conn *k = l->oldest;
         atomic_fetch_add_explicit(&l->cut, 1, memory_order_relaxed);
-        say_and_cut(k, k->state == CONN_TAKING ? 408 : 0,
-                    "the request was not whole in time; the connection is closed");
-        unlist(k); /* to the end: the socket's own event closes it */
-        list(k);
+        http_conn_cut(k, k->state == CONN_TAKING ? 408 : 0,
+                      "the request was not whole in time; the connection is closed");
+        http_conn_unlist(k); /* to the end: the socket's own event closes it */
+        http_conn_list(k);
     }
 }
 
@@ -571,7 +340,7 @@ static void round_of_sockets(struct http_loop *l)
     if (p[1].revents != 0) {
         wake_clear(&l->wake);
         take_arrivals(l);
-        take_answered(l);
+        http_conn_take_answered(l);
     }
     (void)MHD_run(l->daemon);
 }
@@ -586,7 +355,7 @@ static void *loop_run(void *arg)
 {
     struct http_loop *l = arg;
     uint64_t looked_us = 0;
-    this_loop = l;
+    http_conn_loop_is(l);
     for (;;) {
         round_of_sockets(l);
         if (l->batch_n > 0) {

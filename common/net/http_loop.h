@@ -1,11 +1,4 @@
 /* http_loop.h - one loop of an http_server: a libmicrohttpd daemon on a thread of its own. Inside common/net only.
- *
- * A connection's states; the deadline runs in all but HELD:
- *
- *   IDLE     nothing of a request is here    -> TAKING at its first line
- *   TAKING   headers, body                   -> HELD when whole; -> SENDING when refused
- *   HELD     suspended, with the owner       -> SENDING when the owner has answered
- *   SENDING  the answer goes out             -> IDLE, or closed
  */
 #ifndef PENSTOCK_COMMON_NET_HTTP_LOOP_H
 #define PENSTOCK_COMMON_NET_HTTP_LOOP_H
@@ -27,7 +20,4 @@ void http_loop_stats(const struct http_loop *l, struct http_stats *add_to);
 /* After draining is set: when nothing is under way any more, or at until_us (clock_now_us), the thread ends. ST_TIMEOUT: the
  * owner holds requests still. */
 MUST_CHECK enum status http_loop_stop(struct http_loop *l, uint64_t until_us);
-/* An answer without a request: 503 into a socket that is about to be closed. */
-void http_loop_turn_away(int fd, unsigned code, const char *why);
-
 #endif

@@ -18,6 +18,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/thread.h"
+#include "common/net/http_conn.h"
 #include "common/net/http_loop.h"
 #include "common/net/wake.h"
 
@@ -116,7 +117,7 @@ static void place(struct http_server *s, int fd)
         return;
     }
     atomic_fetch_add(&s->refused, 1);
-    http_loop_turn_away(fd, 503, "this node has as many connections as it takes; try again");
+    http_conn_turn_away(fd, 503, "this node has as many connections as it takes; try again");
     close(fd);
 }
 

@@ -9,6 +9,8 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 
+const double call_edges[NODE_BUCKETS] = {.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1};
+
 struct call *call_new(struct node_loop *l, struct http_request *http, const struct route *route)
 {
     struct call *c = mem_zalloc(sizeof(*c));

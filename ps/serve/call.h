@@ -32,6 +32,9 @@ struct call {
     atomic_uint holders;
 };
 
+/* The upper edges of the buckets of latencies, in seconds. */
+extern const double call_edges[NODE_BUCKETS];
+
 struct call *call_new(struct node_loop *l, struct http_request *http, const struct route *route);
 void call_drop(struct call *c); /* one holder less */
 

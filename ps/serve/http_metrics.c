@@ -34,7 +34,7 @@ static void put_latencies(const struct node *n, struct buffer *out)
             all += counts[b];
         }
         if (all > 0) {
-            prometheus_histogram(out, name, "route", n->routes[r].name, node_edges, counts,
+            prometheus_histogram(out, name, "route", n->routes[r].name, call_edges, counts,
                                  NODE_BUCKETS, (double)sum_us * 1e-6);
         }
     }

@@ -17,8 +17,6 @@
 #define WRITE_BATCH 256u
 #define TICK_US     1000000u
 
-const double node_edges[NODE_BUCKETS] = {.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1};
-
 /* One writer a counter: no locked instruction. */
 static void count(_Atomic uint64_t *v, uint64_t n)
 {
@@ -120,7 +118,7 @@ static void loop_done(void *arg, unsigned loop, const struct http_request *r, un
         const size_t route = (size_t)(c->route - n->routes);
         const uint64_t took_us = clock_now_us() - r->whole_us;
         size_t b = 0;
-        while (b < NODE_BUCKETS && (double)took_us * 1e-6 > node_edges[b]) {
+        while (b < NODE_BUCKETS && (double)took_us * 1e-6 > call_edges[b]) {
             b++;
         }
         count(&counts->bucket[route][b], 1);

@@ -87,9 +87,6 @@ struct node {
     atomic_bool draining;
 };
 
-/* The upper edges of the buckets of latencies, in seconds. */
-extern const double node_edges[NODE_BUCKETS];
-
 /* Starts everything and listens. replica, service: borrowed until node_stop has returned ST_OK. */
 MUST_CHECK enum status node_start(const struct node_conf *conf, struct replica *replica,
                                   struct service *service, struct node **out, struct errbuf *err);
