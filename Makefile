@@ -80,8 +80,8 @@ MAINS := ps/train/ps_main.c ps/serve/serve_main.c worker/worker_main.c launch/pe
 in = $(patsubst %,$(1)/%.c,$(2))
 
 SRC_base     := $(call in,common/base, \
-    bytes clock crc32c epoch errbuf file hash job job_check job_join job_optim job_options json log mem option options \
-    plan progress queue rng stats status stream thread utf8 yaml)
+    bytes clock crc32c epoch errbuf file hash job job_check job_join job_optim job_options json json_write log mem \
+    option options plan progress queue rng stats status stream thread utf8 yaml)
 SRC_math     := $(call in,common/math,gemm gemm_avx512 inverse merge vec vec_avx2 vec_avx512 vec_plain)
 SRC_nn       := $(call in,common/nn, \
     epilogue graph model model_cnn model_dcnv2 model_deepfm model_din model_dlrm model_finalmlp model_finalnet model_fm \
