@@ -80,12 +80,12 @@ MAINS := ps/train/ps_main.c ps/serve/serve_main.c worker/worker_main.c launch/pe
 in = $(patsubst %,$(1)/%.c,$(2))
 
 SRC_base     := $(call in,common/base, \
-    bytes clock crc32c epoch errbuf file hash job job_check job_join job_optim job_options json json_write log mem \
-    option options plan progress queue rng stats status stream thread utf8 yaml)
+    bytes clock crc32c epoch errbuf file hash job job_check job_join job_optim job_options job_task json json_write \
+    log mem option options plan progress queue rng stats status stream thread utf8 yaml)
 SRC_math     := $(call in,common/math,gemm gemm_avx512 inverse merge vec vec_avx2 vec_avx512 vec_plain)
 SRC_nn       := $(call in,common/nn, \
     epilogue graph model model_cnn model_dcnv2 model_deepfm model_din model_dlrm model_finalmlp model_finalnet model_fm \
-    model_gru model_lr model_lstm model_mlp model_sasrec model_widedeep op_activation op_add op_attention \
+    model_gru model_lr model_lstm model_mlp model_multitask model_sasrec model_widedeep op_activation op_add op_attention \
     op_bag_sum op_batch_norm op_bce op_bce_pair op_bilinear op_columns op_concat op_conv op_cross op_dice op_embed \
     op_factorized op_field_gate op_fm op_gate op_gru op_imitate op_layer_norm op_linear op_lstm op_match op_pairs \
     op_pool op_softmax op_tokens rank tokens)
@@ -98,7 +98,9 @@ SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
 SRC_net      := $(call in,common/net, \
     endpoint endpoint_recv head_link http http_conn http_loop http_rules http_server listen_address listen_clock outbox routes \
     run_dir wake)
-SRC_metrics  := $(call in,common/metrics,auc logloss prometheus ranking)
+SRC_metrics  := $(call in,common/metrics, \
+    ab_assign ab_cuped ab_effect ab_online ab_sequence ab_srm ab_sums ab_users auc experiment gauc logloss \
+    prometheus ranking special)
 SRC_store    := $(call in,ps/store,index slab table)
 SRC_optim    := $(call in,ps/optim, \
     adagrad adam adamw amsgrad ftrl gradient lanes_avx2 lanes_avx512 momentum optim rowwise_adagrad rowwise_adam \
@@ -119,8 +121,8 @@ SRC_worker   := $(call in,worker, \
     baseline candidates client_order client_pull client_push client_state client_step comm ease evaluate feeder \
     flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
-    args ask batch board cmd_check cmd_data cmd_eval cmd_serve cmd_serving cmd_snap cmd_status cmd_submit cmd_train \
-    exporter final folds hosts node_ask place prepare run watch)
+    ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_serve cmd_serving cmd_snap cmd_status \
+    cmd_submit cmd_train exporter final folds hosts node_ask place prepare run watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.
@@ -170,6 +172,7 @@ FUZZ_http_rules    := $(ROOMS_net)
 FUZZ_inspect       := $(ROOMS_data)
 FUZZ_job           := $(ROOMS_base)
 FUZZ_json          := $(ROOMS_base)
+FUZZ_launch_ab_calc := launch metrics base # one object of launch, which asks for no more
 FUZZ_manifest      := $(ROOMS_snapshot)
 FUZZ_reader_libsvm := $(ROOMS_data)
 FUZZ_reader_named  := $(ROOMS_data)
@@ -180,7 +183,6 @@ FUZZ_wire_frames   := $(ROOMS_net)
 
 # What single tests need besides: EXTRA_<test> more objects (sources), LINK_<test> more flags for the linker.
 # LINK_base_mem := -Wl,--wrap=malloc
-EXTRA_serve_replica := tests/support/snapshot_world.c
 
 # ---- the targets --------------------------------------------------------------------------------
 
@@ -300,14 +302,15 @@ $(foreach p,penstock penstock-ps penstock-serve penstock-worker,$(eval $(call pr
 # ---- tests --------------------------------------------------------------------------------------
 
 # A test program is $(BUILD)/tests/<kind>/<name>, from tests/<kind>/<name>.c, its room's helpers
-# tests/support/<room>_*.c, and EXTRA_<name>.
+# tests/support/<room>_*.c, HELPERS_<room>, and EXTRA_<name>.
 only    = $(if $(ONLY),$(filter $(addsuffix %,$(ONLY)),$(1)),$(1))
 names   = $(call only,$(patsubst tests/$(1)/%.c,%,$(wildcard tests/$(1)/*.c)))
 room_of = $(firstword $(subst _, ,$(1)))
 known   = $(if $(ROOMS_$(1)),$(1),$(error tests: '$(2)' does not begin with the name of a room ($(ROOMS) house)))
 outs    = $(foreach r,$(ROOMS_$(1)),$(OUT_$r))
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-helpers = $(call objects,$(wildcard tests/support/$(1)_*.c))
+helpers = $(call objects,$(wildcard tests/support/$(1)_*.c) $(HELPERS_$(1)))
+HELPERS_serve := tests/support/snapshot_world.c
 
 UNIT    := $(call names,unit)
 SIM     := $(call names,sim)

@@ -78,6 +78,21 @@ enum status board_open(const char *dir, const struct job *job, struct board **ou
     return ST_OK;
 }
 
+/* Of several tasks: epoch/valid_auc/NAME and so on. */
+static void put_tasks(const struct json *tasks, double now, uint64_t epoch, struct buffer *bytes)
+{
+    for (size_t t = 0; t < json_len(tasks); t++) {
+        const struct json *task = json_at(tasks, t);
+        char name[2][160];
+        snprintf(name[0], sizeof(name[0]), "epoch/valid_auc/%.120s", json_str(task, "task", "?"));
+        snprintf(name[1], sizeof(name[1]), "epoch/valid_logloss/%.120s",
+                 json_str(task, "task", "?"));
+        const struct tfevents_scalar s[] = {{name[0], json_f64(task, "auc", NAN)},
+                                            {name[1], json_f64(task, "logloss", NAN)}};
+        tfevents_scalars(bytes, now, epoch, s, 2);
+    }
+}
+
 static void put_epochs(struct board *b, const struct json *report, double now, struct buffer *bytes)
 {
     const struct json *history = json_get(report, "history");
@@ -88,6 +103,7 @@ static void put_epochs(struct board *b, const struct json *report, double now, s
             {"epoch/train_loss", json_f64(h, "train_loss", NAN)},
             {"epoch/train_auc", json_f64(h, "train_auc", NAN)},
             {"epoch/valid_auc", json_f64(h, "auc", NAN)},
+            {"epoch/valid_gauc", json_f64(h, "gauc", NAN)},
             {"epoch/valid_logloss", json_f64(h, "logloss", NAN)},
             {"epoch/valid_accuracy", json_f64(h, "accuracy", NAN)},
             {"epoch/valid_hr10", json_f64(h, "hr10", NAN)},
@@ -98,6 +114,7 @@ static void put_epochs(struct board *b, const struct json *report, double now, s
             {"epoch/rate_dense", b->rate_dense * factor},
         };
         tfevents_scalars(bytes, now, b->epochs + 1, s, sizeof(s) / sizeof(s[0]));
+        put_tasks(json_get(h, "tasks"), now, b->epochs + 1, bytes);
     }
 }
 

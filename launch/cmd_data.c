@@ -217,16 +217,41 @@ static int data_convert(int argc, char **argv)
 /* ---- synth shop --------------------------------------------------------------------------------- */
 
 struct truth { /* how well the true probabilities rank and fit, by part */
-    struct auc auc[PARTS];
-    struct logloss loss[PARTS];
+    struct auc auc[PARTS][SHOP_KINDS];
+    struct logloss loss[PARTS][SHOP_KINDS];
 };
+
+static const char *const kind_names[SHOP_KINDS] = {"click", "cart", "buy"};
 
 static void judge_event(void *arg, enum part part, const struct shop_event *e)
 {
     struct truth *t = arg;
-    float logit = (float)(log(e->truth) - log1p(-e->truth)), label = e->click;
-    auc_add(&t->auc[part], &logit, &label, 1);
-    logloss_add(&t->loss[part], &logit, &label, 1);
+    const float labels[SHOP_KINDS] = {e->click, e->cart, e->buy};
+    for (size_t k = 0; k < SHOP_KINDS; k++) {
+        const float logit = (float)(log(e->truth[k]) - log1p(-e->truth[k]));
+        auc_add(&t->auc[part][k], &logit, &labels[k], 1);
+        logloss_add(&t->loss[part][k], &logit, &labels[k], 1);
+    }
+}
+
+static void put_kind(const struct truth *t, const struct shop_written *w, int p, size_t k,
+                     struct json *part, struct buffer *text)
+{
+    const double auc = auc_value(&t->auc[p][k]).auc, loss = logloss_mean(&t->loss[p][k]);
+    const uint64_t lines = w->lines[p], got = w->kinds[p][k];
+    struct json *o = part;
+    if (k == SHOP_CLICK) {
+        json_set_u64(o, "clicks", got);
+    } else {
+        o = json_object();
+        json_set_u64(o, "count", got);
+        json_set(part, kind_names[k], o);
+    }
+    json_set_f64(o, "auc", auc);
+    json_set_f64(o, "logloss", loss);
+    buffer_printf(text, "  %-6s %12" PRIu64 " %-6s %9.2f%% %10.4f, %.4f\n",
+                  cache_part_name((enum part)p), lines, kind_names[k],
+                  100 * (double)got / (double)(lines > 0 ? lines : 1), auc, loss);
 }
 
 static enum status write_truth(const struct shop_config *config, const char *dir,
@@ -238,20 +263,14 @@ static enum status write_truth(const struct shop_config *config, const char *dir
     json_set_u64(root, "items", config->items);
     json_set_u64(root, "events", config->events);
     json_set_u64(root, "seed", config->seed);
-    buffer_printf(text, "  %-6s %12s %10s %18s\n", "part", "lines", "clicked", "best AUC, logloss");
+    buffer_printf(text, "  %-6s %12s %-6s %10s %18s\n", "part", "lines", "label", "part of it",
+                  "best AUC, logloss");
     for (int p = 0; p < PARTS; p++) {
         struct json *part = json_object();
-        struct auc_result r = auc_value(&t->auc[p]);
-        double loss = logloss_mean(&t->loss[p]);
-        const char *name = cache_part_name((enum part)p);
         json_set_u64(part, "lines", w->lines[p]);
-        json_set_u64(part, "clicks", w->clicks[p]);
-        json_set_f64(part, "auc", r.auc);
-        json_set_f64(part, "logloss", loss);
-        json_set(root, name, part);
-        buffer_printf(text, "  %-6s %12" PRIu64 " %9.2f%% %10.4f, %.4f\n", name, w->lines[p],
-                      100 * (double)w->clicks[p] / (double)(w->lines[p] > 0 ? w->lines[p] : 1),
-                      r.auc, loss);
+        for (size_t k = 0; k < SHOP_KINDS; k++)
+            put_kind(t, w, p, k, part, text);
+        json_set(root, cache_part_name((enum part)p), part);
     }
     char *body = json_text(root, 2), *path = file_join(dir, "truth.json");
     enum status st = file_write_atomic(path, body, strlen(body), err);
@@ -268,16 +287,16 @@ enum status data_synth_shop(const struct shop_config *config, const char *dir,
     struct shop_written w;
     struct buffer text = BUFFER_INIT;
     memset(&t, 0, sizeof(t));
-    for (int p = 0; p < PARTS; p++)
-        auc_init(&t.auc[p]);
+    for (size_t i = 0; i < PARTS * SHOP_KINDS; i++)
+        auc_init(&t.auc[i / SHOP_KINDS][i % SHOP_KINDS]);
     enum status st = shop_write(config, dir, judge_event, &t, stop, &w, err);
     if (st == ST_OK)
         st = write_truth(config, dir, &t, &w, &text, err);
     if (st == ST_OK && out_text != NULL)
         *out_text = mem_strdup(buffer_text(&text));
     buffer_release(&text);
-    for (int p = 0; p < PARTS; p++)
-        auc_release(&t.auc[p]);
+    for (size_t i = 0; i < PARTS * SHOP_KINDS; i++)
+        auc_release(&t.auc[i / SHOP_KINDS][i % SHOP_KINDS]);
     return st;
 }
 

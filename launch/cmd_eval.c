@@ -59,7 +59,8 @@ int cmd_eval(int argc, char **argv)
          "file of records, or valid or test of the job (default test, else valid); may be "
          "repeated"},
         {"--predictions", ARGS_TEXT, &predictions, "FILE",
-         "write a line a record: number, label, probability; of next-item models number, rank"},
+         "write a line a record: number, then label and probability of each task; of next-item "
+         "models number, rank"},
         {"--set", ARGS_LIST, &sets, "KEY=VALUE", "change one option of the job; may be repeated"},
         {"--json", ARGS_SWITCH, &json, NULL, "print the result as JSON"},
     };

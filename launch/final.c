@@ -7,12 +7,14 @@
 #include "launch/final.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/job_task.h"
 #include "common/base/mem.h"
 #include "common/data/popularity_rank.h"
 
@@ -141,6 +143,44 @@ static void put_ranks(const struct json *from, struct json *out)
     }
 }
 
+static void put_gauc(const struct json *from, struct json *out)
+{
+    static const char *const counts[] = {"gauc_users", "gauc_records", "gauc_left_users",
+                                         "gauc_left_records", "gauc_unknown_records"};
+    if (json_get(from, "gauc") == NULL) {
+        return;
+    }
+    json_set_f64(out, "gauc", json_f64(from, "gauc", NAN));
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        json_set_u64(out, counts[i], json_u64(from, counts[i], 0));
+    }
+}
+
+static void put_tasks(const struct json *from, struct json *out)
+{
+    static const char *const figures[] = {"base_rate", "auc",      "auc_bound",
+                                          "logloss",   "accuracy", "calibration"};
+    const struct json *tasks = json_get(from, "tasks");
+    struct json *list = json_array();
+    if (tasks == NULL) {
+        json_free(list);
+        return;
+    }
+    for (size_t t = 0; t < json_len(tasks); t++) {
+        const struct json *task = json_at(tasks, t);
+        struct json *o = json_object();
+        json_set_str(o, "task", json_str(task, "task", "?"));
+        json_set_u64(o, "records", json_u64(task, "records", 0));
+        for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++) {
+            json_set_f64(o, figures[i], json_f64(task, figures[i], NAN));
+        }
+        put_gauc(task, o);
+        json_add(list, o);
+    }
+    json_set_str(out, "task", json_str(from, "task", "?"));
+    json_set(out, "tasks", list);
+}
+
 static struct json *part_of(const struct final *f, enum part p)
 {
     const struct json *e = f->eval[p];
@@ -151,7 +191,9 @@ static struct json *part_of(const struct final *f, enum part p)
     } else {
         json_set_f64(o, "auc", json_f64(e, "auc", 0));
         json_set_f64(o, "auc_bound", json_f64(e, "auc_bound", 0));
+        put_gauc(e, o);
         json_set_f64(o, "logloss", json_f64(e, "logloss", 0));
+        put_tasks(e, o);
     }
     json_set_f64(o, "accuracy", json_f64(e, "accuracy", 0));
     json_set_u64(o, "records", json_u64(e, "records", 0));
@@ -319,6 +361,24 @@ static void print_ranks(const struct final *f, enum part p)
     }
 }
 
+/* Of several tasks a line each; the figures above are then those of train.task. */
+static void print_tasks(const struct json *e)
+{
+    const struct json *tasks = json_get(e, "tasks");
+    for (size_t t = 0; t < json_len(tasks); t++) {
+        const struct json *task = json_at(tasks, t);
+        const char *name = json_str(task, "task", "?");
+        printf("    %-12s %10.5f  AUC", name, json_f64(task, "auc", 0));
+        if (json_f64(task, "gauc", -1) >= 0) {
+            printf(", GAUC %.5f", json_f64(task, "gauc", 0));
+        }
+        printf(", logloss %.5f, base rate %.5f, %" PRIu64 " records%s\n",
+               json_f64(task, "logloss", 0), json_f64(task, "base_rate", 0),
+               json_u64(task, "records", 0),
+               strcmp(name, json_str(e, "task", "")) == 0 ? "  (train.task)" : "");
+    }
+}
+
 static void print_part(const struct final *f, enum part p)
 {
     const struct json *e = f->eval[p];
@@ -334,10 +394,18 @@ static void print_part(const struct final *f, enum part p)
     }
     printf("  %s AUC       %10.5f  (+- %.1e)\n", part_names[p], json_f64(e, "auc", 0),
            json_f64(e, "auc_bound", 0));
+    if (json_f64(e, "gauc", -1) >= 0) {
+        printf("  %s GAUC      %10.5f  (%" PRIu64 " users; %" PRIu64 " of one class left out)\n",
+               part_names[p], json_f64(e, "gauc", 0), json_u64(e, "gauc_users", 0),
+               json_u64(e, "gauc_left_users", 0));
+    }
     printf("  %s logloss   %10.5f\n", part_names[p], json_f64(e, "logloss", 0));
+    print_tasks(e);
     if (f->has_popularity[p]) {
-        printf("  popularity     %10.5f  AUC of %s by its mean label alone, logloss %.5f\n",
-               f->popularity[p].auc, f->popularity[p].field, f->popularity[p].logloss);
+        printf("  popularity     %10.5f  AUC of %s by its mean %s alone, logloss %.5f\n",
+               f->popularity[p].auc, f->popularity[p].field,
+               job_tasks(f->job) > 1 ? job_task_name(f->job, 0) : "label",
+               f->popularity[p].logloss);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/job.h"
+#include "launch/cmd_ab.h"
 #include "launch/cmd_check.h"
 #include "launch/cmd_data.h"
 #include "launch/cmd_eval.h"
@@ -33,6 +34,7 @@ static const struct command {
     {"serving", cmd_serving, "which versions a serving node keeps and shows: list, pin, rollback"},
     {"data", cmd_data, "inspect or convert logs, or make a shop's"},
     {"snap", cmd_snap, "list, show, verify or compare cuts"},
+    {"ab", cmd_ab, "assignment and statistics of A/B tests"},
     {"status", cmd_status, "what a run is doing, or how it ended"},
 };
 

@@ -95,20 +95,43 @@ static const char *trained_text(const struct json *rep, const struct json *of, c
     return out;
 }
 
+/* "  valid AUC click .71234 cart .75678, logloss .3210 .0456, base rate .1021 .0123" */
+static void tasks_text(const struct json *tasks, char *out, size_t cap)
+{
+    static const char *const keys[] = {"auc", "logloss", "base_rate"};
+    static const char *const words[] = {"  valid AUC", ", logloss", ", base rate"};
+    size_t n = 0;
+    for (size_t k = 0; k < 3 && n < cap; k++) {
+        n += (size_t)snprintf(out + n, cap - n, "%s", words[k]);
+        for (size_t t = 0; t < json_len(tasks) && n < cap; t++) {
+            const struct json *task = json_at(tasks, t);
+            n += (size_t)(k == 0 ? snprintf(out + n, cap - n, " %.24s %.5f",
+                                            json_str(task, "task", "?"), json_f64(task, keys[k], 0))
+                                 : snprintf(out + n, cap - n, " %.4f", json_f64(task, keys[k], 0)));
+        }
+    }
+}
+
 /* The lines of epochs that ended since the last look. */
 static void show_epochs(struct watch *w, const struct json *rep)
 {
     const struct json *history = json_get(rep, "history");
     for (; w->epoch_shown < json_len(history); w->epoch_shown++) {
         const struct json *h = json_at(history, w->epoch_shown);
-        char valid[128] = "", trained[32];
-        if (json_f64(h, "auc", -1) >= 0) {
+        char valid[640] = "", trained[32];
+        if (json_len(json_get(h, "tasks")) > 0) {
+            tasks_text(json_get(h, "tasks"), valid, sizeof(valid));
+        } else if (json_f64(h, "auc", -1) >= 0) {
             snprintf(valid, sizeof(valid), "  valid AUC %.5f logloss %.4f", json_f64(h, "auc", 0),
                      json_f64(h, "logloss", 0));
         } else if (json_f64(h, "ndcg10", -1) >= 0) {
             snprintf(valid, sizeof(valid), "  valid HR@10 %.4f NDCG@10 %.4f MRR %.4f loss %.4f",
                      json_f64(h, "hr10", 0), json_f64(h, "ndcg10", 0), json_f64(h, "mrr", 0),
                      json_f64(h, "logloss", 0));
+        }
+        if (json_f64(h, "gauc", -1) >= 0) {
+            const size_t n = strlen(valid);
+            snprintf(valid + n, sizeof(valid) - n, " GAUC %.5f", json_f64(h, "gauc", 0));
         }
         progress_done(
             &w->progress, "Epoch %" PRIu64 "/%" PRIu64 " done  loss %.4f  %s%s  rate x%g%s",

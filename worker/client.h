@@ -33,7 +33,7 @@ struct client {
     struct msg *order;     /* owned; NULL before the first */
     uint64_t order_us;     /* last sign of life of the head */
     uint64_t hold_n, held; /* the HOLD to answer, and the one answered */
-    uint64_t clock;        /* bsp: pushes to have started before that answer */
+    uint64_t clock;        /* dealt: pushes to have started before that answer */
     uint64_t evaluate, evaluated;
     struct client_result result;
     /* -- pushes -- */
@@ -45,6 +45,7 @@ struct client {
     struct flights eval;
     uint32_t permits_used;
     uint64_t request; /* last one given; never falls, not even with e */
+    uint64_t pulled;  /* training batches that were given a permit in e */
     /* -- leases: the last ones taken, oldest first -- */
     struct client_lease lease[LEASES_MAX];
     uint32_t leases;

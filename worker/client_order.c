@@ -40,7 +40,7 @@ static void reset(struct client *c)
     drop_list(c, &c->train);
     drop_list(c, &c->eval);
     c->permits_used = 0;
-    c->seq = 0;
+    c->seq = c->pulled = 0;
     c->held = c->hold_n = c->clock = 0;
     c->leases = 0;
     c->leased = 0;

@@ -62,7 +62,7 @@ static void ask(struct client *c, struct flight *f)
                                       .dense = true,
                                       .handle = !f->eval,
                                       .n = (uint32_t)f->part[s].n,
-                                      .clock = c->conf.bsp && !f->eval ? c->seq : 0};
+                                      .clock = f->clock};
         m->frames = 1;
         flight_keys(f, s, c->conf.pool, &m->frame[0]);
         client_send(c, s, m);
@@ -74,6 +74,7 @@ static void begin(struct client *c, struct flight *f)
 {
     flight_partition(f, c->order->u.order.map, c->shards);
     f->where = FLIGHT_PULLING;
+    f->clock = c->conf.dealt && !f->eval ? c->pulled++ : 0;
     f->request = ++c->request;
     f->wait_us = c->conf.resend_us;
     ask(c, f);

@@ -5,7 +5,7 @@
  * lease: from then on it is part of what HELD promises. Nothing is copied for resending; the gradients
  * stay in the flight until every shard has acknowledged, and the frames are gathered again.
  *
- * bsp: a step is pushed by all workers, and a cut lies between steps. A HOLD then may name a clock, the largest
+ * bsp, ssp: a step is pushed by all workers, and a cut lies between steps. A HOLD then may name a clock, the largest
  * that any worker answered the HOLD before with: whoever is behind it still starts pushes up to that clock.
  */
 #include <assert.h>
@@ -26,8 +26,8 @@ static void send_push(struct client *c, struct flight *f, uint32_t s)
                                   .handle = keys ? 0 : p->handle,
                                   .epoch = f->epoch,
                                   .split = f->split,
-                                  .begin = c->conf.bsp ? f->part_begin : f->begin,
-                                  .end = c->conf.bsp ? f->part_end : f->end,
+                                  .begin = c->conf.dealt ? f->part_begin : f->begin,
+                                  .end = c->conf.dealt ? f->part_end : f->end,
                                   .pulled_step = p->step};
     flight_gather(f, c->conf.plan, s, c->shards, keys, c->conf.pool, m);
     client_send(c, s, m);

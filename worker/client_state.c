@@ -93,8 +93,8 @@ uint32_t client_progress(const struct client *c, struct msg_progress out[LEASES_
     for (uint32_t i = 0; i < c->leases; i++) {
         out[i] = (struct msg_progress){
             .epoch = c->lease[i].epoch, .split = c->lease[i].split, .upto = c->lease[i].upto};
-        /* bsp has one split, lent in parts: what was pushed ends where the first unfinished part stands */
-        if (c->conf.bsp && i > 0 && c->lease[i].upto == c->lease[i].begin &&
+        /* a dealt log has one split, lent in parts: what was pushed ends where the first unfinished part stands */
+        if (c->conf.dealt && i > 0 && c->lease[i].upto == c->lease[i].begin &&
             out[i].epoch == out[i - 1].epoch)
             out[i].upto = out[i - 1].upto;
     }
@@ -136,6 +136,9 @@ void client_state(struct client *c)
     w->auc_bound = c->result.auc_bound;
     w->logloss = c->result.logloss;
     w->accuracy = c->result.accuracy;
+    w->gauc = c->result.gauc;
+    w->tasks = c->result.tasks;
+    memcpy(w->task, c->result.task, sizeof w->task);
     w->hr10 = c->result.hr10;
     w->ndcg10 = c->result.ndcg10;
     w->mrr = c->result.mrr;

@@ -28,7 +28,8 @@ struct client_conf {
     uint32_t rank, world_size;
     const struct plan *plan; /* borrowed */
     uint32_t permits;        /* staleness + 1 */
-    bool bsp; /* all workers push each step: pulls wait for the clock, HOLD aligns; permits is 1 */
+    bool
+        dealt; /* bsp (permits is 1), ssp: all push each step: pulls name their clock, HOLD aligns */
     uint32_t leases_max; /* how many leases to hold at once; 2 */
     uint64_t beat_us, resend_us, orphan_us;
     struct frame_pool *pool; /* borrowed; push and pull frames */
@@ -51,7 +52,9 @@ struct client_epoch {      /* running totals of training, of one epoch */
 
 struct client_result { /* of an evaluation */
     double auc, auc_bound, logloss, accuracy;
-    double hr10, ndcg10, mrr; /* as in msg_worker_state */
+    double gauc, hr10, ndcg10, mrr; /* as in msg_worker_state, and the next two */
+    uint32_t tasks;
+    struct msg_task task[JOB_TASKS_MAX];
     uint64_t count;
 };
 
@@ -107,7 +110,7 @@ void client_check(const struct client *c);
 struct client_view {
     uint64_t e, n;            /* of the last order obeyed */
     enum mode mode;           /* 0 before the first */
-    uint64_t open, held, seq; /* seq: of bsp the clock, too */
+    uint64_t open, held, seq; /* seq: of dealt logs the clock, too */
     uint64_t unacked;         /* pushes started and not acked everywhere */
     uint32_t permits_used;
     uint64_t leased;

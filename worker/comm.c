@@ -150,6 +150,69 @@ enum status comm_sum_f64(double *v, size_t n, const atomic_bool *stop, struct er
     return sum(v, n, MPI_DOUBLE, stop, err);
 }
 
+/* What one rank sends to each, or gets from each. */
+struct lane {
+    int *count, *first; /* (comm.size) */
+    size_t all;
+};
+
+static struct lane lane_new(void)
+{
+    const size_t n = (size_t)comm.size;
+    return (struct lane){mem_array(n, sizeof(int)), mem_array(n, sizeof(int)), 0};
+}
+
+static bool lane_fill(struct lane *l, const uint64_t *counts)
+{
+    for (int r = 0; r < comm.size; r++) {
+        if (counts[r] > INT_MAX - l->all)
+            return false;
+        l->count[r] = (int)counts[r];
+        l->first[r] = (int)l->all;
+        l->all += (size_t)counts[r];
+    }
+    return true;
+}
+
+/* Everything that MPI may still write to when it is given up stays allocated: the process ends then. */
+enum status comm_exchange(void **io, const uint64_t *counts, size_t bytes, size_t *out_n,
+                          const atomic_bool *stop, struct errbuf *err)
+{
+    MPI_Request request;
+    MPI_Datatype item;
+    struct lane give = lane_new(), get = lane_new();
+    const size_t n = (size_t)comm.size;
+    uint64_t *tell = mem_array(n, sizeof(*tell)), *told = mem_array(n, sizeof(*told));
+    assert(comm.mpi);
+    memcpy(tell, counts, n * sizeof(*tell));
+    int rc = MPI_Ialltoall(tell, 1, MPI_UINT64_T, told, 1, MPI_UINT64_T, MPI_COMM_WORLD, &request);
+    enum status st = finish(rc, &request, true, "a meeting of the workers", stop, err);
+    if (st == ST_OK && (!lane_fill(&give, tell) || !lane_fill(&get, told)))
+        st = errbuf_set(err, ST_NO_MEMORY, "more than %d items to exchange with the workers",
+                        INT_MAX);
+    if (st != ST_OK)
+        return st;
+    void *got = mem_array(get.all + 1, bytes);
+    MPI_Type_contiguous((int)bytes, MPI_BYTE, &item);
+    MPI_Type_commit(&item);
+    rc = MPI_Ialltoallv(*io, give.count, give.first, item, got, get.count, get.first, item,
+                        MPI_COMM_WORLD, &request);
+    st = finish(rc, &request, false, "an exchange between the workers", stop, err);
+    if (st != ST_OK)
+        return st;
+    MPI_Type_free(&item);
+    free(give.count);
+    free(give.first);
+    free(get.count);
+    free(get.first);
+    free(tell);
+    free(told);
+    free(*io);
+    *io = got;
+    *out_n = get.all;
+    return ST_OK;
+}
+
 static void *watchdog(void *arg)
 {
     int code = *(int *)arg;

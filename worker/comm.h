@@ -1,4 +1,4 @@
-/* comm.h - what workers use MPI for: ranks, one broadcast, sums; the only door to mpi.h.
+/* comm.h - what workers use MPI for: ranks, one broadcast, sums, one exchange; the only door to mpi.h.
  *
  * A rank that waits inside MPI burns a core (worker/README.md, "MPI"), so every collective here is
  * non-blocking: test, sleep a little, test. Every wait ends: with its deadline, or when *stop becomes true.
@@ -25,6 +25,11 @@ MUST_CHECK enum status comm_sum_u64(uint64_t *v, size_t n, const atomic_bool *st
                                     struct errbuf *err);
 MUST_CHECK enum status comm_sum_f64(double *v, size_t n, const atomic_bool *stop,
                                     struct errbuf *err);
+/* *io: items of so many bytes for each rank, counts (comm_size) of them, in the order of ranks; becomes those that all
+ * ranks gave for this one, in the order of ranks, on the heap as before. Where it fails, what was given belongs to MPI.
+ * No rank may give or get more than INT_MAX items. */
+MUST_CHECK enum status comm_exchange(void **io, const uint64_t *counts, size_t bytes, size_t *out_n,
+                                     const atomic_bool *stop, struct errbuf *err);
 /* MPI_Finalize, with a watchdog that ends the process with `code` after 10 s. Under LeakSanitizer: the leak
  * check comes first, so everything of ours must be released by now. */
 void comm_close(int code);

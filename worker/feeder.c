@@ -3,8 +3,8 @@
  * A lease is a range [begin, end) of the epoch's order. Position i of epoch E is record
  * rng_permute(rng_mix(seed, E), rows, i) where train.shuffle is on, else i: a function of the seed, so any
  * worker, at any time, reads the same. A batch never crosses the end of a lease, for a push names one
- * range of one split. bsp: a step is train.batch records of the lease for all workers together, of which this
- * one reads its slices. An evaluation is a lease of this rank's share of the valid part, in file order.
+ * range of one split. bsp, ssp: a step is train.batch records of the lease for all workers together, of which this
+ * one reads its slices, or its part. An evaluation is a lease of this rank's share of the valid part, in file order.
  *
  * A next-item model's batch also gets the items it is scored over (candidates.h), which are pulled like all other keys.
  */
@@ -86,8 +86,8 @@ static enum status fill_slices(struct feeder *f, struct work *w, uint64_t begin,
     const uint64_t S = job_slices(&f->p->run->job), first = f->p->rank * s->count;
     enum status st = ST_OK;
     for (size_t i = 0; i < s->count && st == ST_OK; i++) {
-        uint64_t at = slices_at(begin, end, first + i, S);
-        size_t n = (size_t)(slices_at(begin, end, first + i + 1, S) - at);
+        uint64_t at = job_part_at(begin, end, first + i, S);
+        size_t n = (size_t)(job_part_at(begin, end, first + i + 1, S) - at);
         s->batch[i].n = s->batch[i].unique = 0;
         if (n > 0)
             st = fill_batch(f, at, n, &s->batch[i], err);
@@ -95,11 +95,35 @@ static enum status fill_slices(struct feeder *f, struct work *w, uint64_t begin,
     if (st != ST_OK)
         return st;
     slices_merge_keys(s);
-    w->flight.part_begin = slices_at(begin, end, first, S);
-    w->flight.part_end = slices_at(begin, end, first + s->count, S);
+    w->flight.part_begin = job_part_at(begin, end, first, S);
+    w->flight.part_end = job_part_at(begin, end, first + s->count, S);
     w->flight.keys = s->keys.keys;
     w->flight.unique = s->keys.n;
     return ST_OK;
+}
+
+/* ssp: this worker's part of the step [begin, end). */
+static enum status fill_part(struct feeder *f, struct work *w, uint64_t begin, uint64_t end,
+                             struct errbuf *err)
+{
+    struct flight *fl = &w->flight;
+    fl->part_begin = job_part_at(begin, end, f->p->rank, f->p->size);
+    fl->part_end = job_part_at(begin, end, f->p->rank + 1, f->p->size);
+    w->batch.n = w->batch.unique = 0;
+    if (fl->part_begin == fl->part_end)
+        return ST_OK;
+    return fill_batch(f, fl->part_begin, (size_t)(fl->part_end - fl->part_begin), &w->batch, err);
+}
+
+/* The batch that begins at f->at, or this worker's part of it. */
+static enum status fill_work(struct feeder *f, struct work *w, size_t n, struct errbuf *err)
+{
+    const bool lease = f->task.kind == TASK_LEASE;
+    if (lease && f->p->slices > 0)
+        return fill_slices(f, w, f->at, f->at + n, err);
+    if (lease && f->p->dealt)
+        return fill_part(f, w, f->at, f->at + n, err);
+    return fill_batch(f, f->at, n, &w->batch, err);
 }
 
 /* false: the batch can't be read; told. */
@@ -109,8 +133,7 @@ static bool fill(struct feeder *f, struct work *w)
     bool lease = f->task.kind == TASK_LEASE, slices = lease && f->p->slices > 0;
     size_t left = (size_t)(f->end - f->at), n = left < f->batch ? left : f->batch;
     struct flight *fl = &w->flight;
-    enum status st = slices ? fill_slices(f, w, f->at, f->at + n, &err)
-                            : fill_batch(f, f->at, n, &w->batch, &err);
+    enum status st = fill_work(f, w, n, &err);
     if (st != ST_OK) {
         pipeline_fault(f->p, st, "%s", err.text);
         return false;

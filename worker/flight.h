@@ -33,8 +33,8 @@ enum flight_at {
 struct flight {
     /* -- set by the shell before CLIENT_BATCH -- */
     uint64_t epoch, split, begin,
-        end;                       /* record range in the epoch's order; bsp: of the whole step */
-    uint64_t part_begin, part_end; /* bsp: this worker's part of it, perhaps empty */
+        end;                       /* record range in the epoch's order; dealt: of the whole step */
+    uint64_t part_begin, part_end; /* dealt: this worker's part of it, perhaps empty */
     bool eval;                     /* rows only: no permit, no handle, no push */
     const uint64_t *keys;          /* (unique), distinct; valid until done */
     size_t unique;
@@ -53,7 +53,7 @@ struct flight {
     uint32_t answered, acks; /* shards that did */
     enum flight_at where;
     bool dropped;              /* a reset made it void while it was lent */
-    uint64_t request;          /* of its pull */
+    uint64_t request, clock;   /* of its pull */
     uint64_t seq, tag;         /* of its push, the same on every shard */
     uint64_t sent_us, wait_us; /* last asking, and when to ask again */
     uint64_t kept_us;          /* computed and kept since, for the stall histogram */

@@ -285,7 +285,7 @@ static struct client *make_core(struct io_thread *t, uint64_t world)
                                .world_size = t->p->size,
                                .plan = &t->p->run->plan,
                                .permits = (uint32_t)job->train.staleness + 1,
-                               .bsp = job->train.consistency == JOB_BSP,
+                               .dealt = job_deals(job),
                                .leases_max = LEASES_AT_ONCE,
                                .beat_us = job->cluster.beat,
                                .resend_us = job->cluster.resend,

@@ -2,7 +2,7 @@
  *
  * One process holds the whole model's weights (no optimizer state): what a serving node would load. Records
  * are encoded by the encoder fitted when the run began, so that training and judging can't differ. A key that
- * no push has made gets its initial row, as a pull would answer.
+ * no push has made gets the row that an evaluation's pull would answer (plan_absent_row).
  */
 #include "worker/judge.h"
 
@@ -26,8 +26,10 @@
 #include "worker/candidates.h"
 #include "worker/evaluate.h"
 
-#define JUDGE_BATCH 4096u
-#define RANK_BATCH  256u /* sequences: a record is up to data.sequence.max rows in every layer */
+#define JUDGE_BATCH       4096u
+#define JUDGE_BATCH_LEAST 64u
+#define JUDGE_BYTES       ((size_t)512 << 20) /* of activations: long histories make smaller batches */
+#define RANK_BATCH        256u /* sequences: a record is up to data.sequence.max rows in every layer */
 
 struct judge_call {
     const char *snapshot, *job, *predictions;
@@ -52,6 +54,7 @@ struct judge {
     size_t batch;     /* records scored at a time */
     struct candidates candidates;
     struct evaluate evaluate;
+    bool no_gauc; /* there are users, but too many records */
     FILE *predictions;
 };
 
@@ -118,6 +121,13 @@ static enum status build_model(struct judge *j, struct errbuf *err)
     schema_counts(j->job, &fields, &floats);
     j->batch = job_ranks(j->job) ? RANK_BATCH : JUDGE_BATCH;
     enum status st = model_new(j->job, fields, floats, j->batch, &j->model, &plan, err);
+    while (st == ST_OK && model_bytes(j->model) > JUDGE_BYTES && j->batch > JUDGE_BATCH_LEAST) {
+        model_free(j->model);
+        j->model = NULL;
+        plan_release(&plan);
+        j->batch /= 2;
+        st = model_new(j->job, fields, floats, j->batch, &j->model, &plan, err);
+    }
     if (st != ST_OK) {
         return st;
     }
@@ -278,7 +288,7 @@ struct scorer {
     uint32_t *slots;              /* (unique) */
     size_t cap;
     uint64_t *numbers; /* (batch) */
-    float *scores;     /* (batch) logits, or ranks */
+    float *scores;     /* (T, batch) logits, or (batch) ranks */
 };
 
 static void gather(const struct judge *j, struct scorer *s)
@@ -299,12 +309,32 @@ static void gather(const struct judge *j, struct scorer *s)
         for (size_t i = 0; i < n; i++) {
             float *w = s->rows[t] + i * dim;
             if (s->slots[i] == SLOT_NONE) {
-                plan_init_row(plan, (uint32_t)t, s->batch.keys[i], w);
+                plan_absent_row(plan, (uint32_t)t, s->batch.keys[i], w);
             } else {
                 memcpy(w, row_weights(table_record(table, s->slots[i])), dim * sizeof(*w));
             }
         }
     }
+}
+
+/* Number and rank; or number, then label and probability of each task; a label that is missing is an empty cell. */
+static void put_prediction(const struct judge *j, const struct scorer *s, size_t i)
+{
+    const struct batch *b = &s->batch;
+    fprintf(j->predictions, "%" PRIu64, b->record[i]);
+    if (j->evaluate.ranks) {
+        fprintf(j->predictions, "\t%.1f", (double)s->scores[i]);
+    }
+    for (size_t t = 0; !j->evaluate.ranks && t < j->evaluate.tasks; t++) {
+        const double label = (double)b->labels[t * b->n + i];
+        const double score = (double)s->scores[t * b->n + i];
+        if (label >= 0) {
+            fprintf(j->predictions, "\t%g\t%.9g", label, 1.0 / (1.0 + exp(-score)));
+        } else {
+            fprintf(j->predictions, "\t\t%.9g", 1.0 / (1.0 + exp(-score)));
+        }
+    }
+    fputc('\n', j->predictions);
 }
 
 static enum status score_batch(struct judge *j, struct scorer *s, struct errbuf *err)
@@ -323,18 +353,13 @@ static enum status score_batch(struct judge *j, struct scorer *s, struct errbuf 
                              .candidates = b->candidates};
     gather(j, s);
     memcpy(params.rows, s->rows, sizeof(s->rows));
-    evaluate_batch(&j->evaluate, j->model, &in, &params, s->scores);
+    evaluate_batch(&j->evaluate, j->model, &in, &params, b->users, s->scores);
     for (size_t i = 0; j->predictions != NULL && i < b->n; i++) {
-        const double score = (double)s->scores[i];
-        int n = j->evaluate.ranks
-                    ? fprintf(j->predictions, "%" PRIu64 "\t%.1f\n", b->record[i], score)
-                    : fprintf(j->predictions, "%" PRIu64 "\t%g\t%.9g\n", b->record[i],
-                              (double)b->labels[i], 1.0 / (1.0 + exp(-score)));
-        if (n < 0) {
-            return errbuf_errno(err, ST_IO, "%s", j->call->predictions);
-        }
+        put_prediction(j, s, i);
     }
-    return ST_OK;
+    return j->predictions == NULL || !ferror(j->predictions)
+               ? ST_OK
+               : errbuf_errno(err, ST_IO, "%s", j->call->predictions);
 }
 
 static enum status score_all(struct judge *j, struct errbuf *err)
@@ -345,7 +370,7 @@ static enum status score_all(struct judge *j, struct errbuf *err)
     memset(&s, 0, sizeof(s));
     batch_init(&s.batch, j->data, j->batch);
     s.numbers = mem_array(j->batch, sizeof(*s.numbers));
-    s.scores = mem_array(j->batch, sizeof(*s.scores));
+    s.scores = mem_array(j->batch * model_tasks(j->model), sizeof(*s.scores));
     for (uint64_t at = 0; st == ST_OK && at < rows; at += j->batch) {
         size_t n = rows - at < j->batch ? (size_t)(rows - at) : j->batch;
         for (size_t i = 0; i < n; i++) {
@@ -393,6 +418,19 @@ static enum status score_to_file(struct judge *j, struct errbuf *err)
     return st;
 }
 
+static void print_score(const struct evaluate_score *s, const char *in)
+{
+    printf("%sAUC          %.5f  (+- %.1e)\n", in, s->auc, s->auc_bound);
+    if (s->users.users > 0) {
+        printf("%sGAUC         %.5f  (%" PRIu64 " users; %" PRIu64
+               " of one class left out, with %" PRIu64 " records)\n",
+               in, s->gauc, s->users.users, s->users.left_users, s->users.left_records);
+    }
+    printf("%slogloss      %.5f\n", in, s->logloss);
+    printf("%saccuracy     %.5f\n", in, s->accuracy);
+    printf("%scalibration  %.4f  (sum of probabilities / positives)\n", in, s->calibration);
+}
+
 static void print_text(const struct judge *j, const struct evaluate_result *r)
 {
     const struct ranking *k = &r->ranking;
@@ -403,14 +441,21 @@ static void print_text(const struct judge *j, const struct evaluate_result *r)
         printf("  NDCG@5, 10, 20  %.5f  %.5f  %.5f\n", k->ndcg[RANKING_5], k->ndcg[RANKING_10],
                k->ndcg[RANKING_20]);
         printf("  MRR             %.5f\n", k->mrr);
-        printf("  loss            %.5f  (of the target among all items)\n", r->logloss);
-        printf("  accuracy        %.5f\n", r->accuracy);
+        printf("  loss            %.5f  (of the target among all items)\n", r->judged.logloss);
+        printf("  accuracy        %.5f\n", r->judged.accuracy);
         return;
     }
-    printf("  AUC          %.5f  (+- %.1e)\n", r->auc, r->auc_bound);
-    printf("  logloss      %.5f\n", r->logloss);
-    printf("  accuracy     %.5f\n", r->accuracy);
-    printf("  calibration  %.4f  (sum of probabilities / positives)\n", r->calibration);
+    for (size_t t = 0; t < r->tasks; t++) {
+        const struct evaluate_score *s = &r->task[t];
+        if (r->tasks > 1) {
+            printf("  %s: %" PRIu64 " records with this label, base rate %.5f\n",
+                   job_task_name(j->job, t), s->count, s->rate);
+        }
+        print_score(s, r->tasks > 1 ? "    " : "  ");
+    }
+    if (j->no_gauc) {
+        printf("  no GAUC: more than %" PRIu64 " records\n", GAUC_RECORDS_MAX);
+    }
 }
 
 static void put_ranking(const struct ranking *k, struct json *o)
@@ -424,7 +469,45 @@ static void put_ranking(const struct ranking *k, struct json *o)
     json_set_f64(o, "mrr", k->mrr);
 }
 
-static void print_result(const struct judge *j)
+static void put_score(const struct evaluate_score *s, bool by_user, struct json *o)
+{
+    json_set_f64(o, "auc", s->auc);
+    json_set_f64(o, "auc_bound", s->auc_bound);
+    if (by_user) {
+        json_set_f64(o, "gauc", s->gauc);
+        json_set_u64(o, "gauc_users", s->users.users);
+        json_set_u64(o, "gauc_records", s->users.records);
+        json_set_u64(o, "gauc_left_users", s->users.left_users);
+        json_set_u64(o, "gauc_left_records", s->users.left_records);
+        json_set_u64(o, "gauc_unknown_records", s->users.unknown);
+    }
+    json_set_f64(o, "logloss", s->logloss);
+    json_set_f64(o, "accuracy", s->accuracy);
+    json_set_f64(o, "calibration", s->calibration);
+}
+
+/* The judged task's figures stand where those of a model of one task do; each task's in a list beside. */
+static void put_scores(const struct judge *j, const struct evaluate_result *r, struct json *o)
+{
+    struct json *list = json_array();
+    put_score(&r->judged, j->evaluate.by_user, o);
+    for (size_t t = 0; t < r->tasks; t++) {
+        struct json *task = json_object();
+        json_set_str(task, "task", job_task_name(j->job, t));
+        json_set_u64(task, "records", r->task[t].count);
+        json_set_f64(task, "base_rate", r->task[t].rate);
+        put_score(&r->task[t], j->evaluate.by_user, task);
+        json_add(list, task);
+    }
+    if (r->tasks > 1) {
+        json_set_str(o, "task", job_task_name(j->job, j->evaluate.judged));
+        json_set(o, "tasks", list);
+    } else {
+        json_free(list);
+    }
+}
+
+static void print_result(struct judge *j)
 {
     const struct evaluate_result r = evaluate_value(&j->evaluate);
     if (!j->call->json) {
@@ -437,14 +520,10 @@ static void print_result(const struct judge *j)
     json_set_u64(o, "records", r.count);
     if (j->evaluate.ranks) {
         put_ranking(&r.ranking, o);
-        json_set_f64(o, "loss", r.logloss);
-        json_set_f64(o, "accuracy", r.accuracy);
+        json_set_f64(o, "loss", r.judged.logloss);
+        json_set_f64(o, "accuracy", r.judged.accuracy);
     } else {
-        json_set_f64(o, "auc", r.auc);
-        json_set_f64(o, "auc_bound", r.auc_bound);
-        json_set_f64(o, "logloss", r.logloss);
-        json_set_f64(o, "accuracy", r.accuracy);
-        json_set_f64(o, "calibration", r.calibration);
+        put_scores(j, &r, o);
     }
     char *text = json_text(o, 2);
     puts(text);
@@ -480,7 +559,9 @@ static enum status judge(struct judge *j, struct errbuf *err)
         st = candidates_open(&j->candidates, j->job, j->run.cache, err);
     }
     if (st == ST_OK) {
-        evaluate_init(&j->evaluate, model_ranks(j->model));
+        const bool users = !model_ranks(j->model) && dataset_users(j->data);
+        j->no_gauc = users && dataset_rows(j->data) > GAUC_RECORDS_MAX;
+        evaluate_init(&j->evaluate, j->job, users && !j->no_gauc);
         st = score_to_file(j, err);
         if (st == ST_OK) {
             print_result(j);

@@ -4,7 +4,7 @@
  *   --job JOB.yaml       default: DIR/resolved.yaml; --set KEY=VALUE changes it
  *   --data WHAT          train, valid or test of the run, or files (repeated) of the same schema;
  *                        default: test, else valid
- *   --predictions FILE   a line a record: number, label, probability, by tabs
+ *   --predictions FILE   a line a record: number, then label and probability of each task, by tabs
  *   --json               the result as JSON, else as a table
  */
 #ifndef PENSTOCK_WORKER_JUDGE_H

@@ -35,6 +35,7 @@ void pipeline_open(struct pipeline *p, const struct run_dir *run, uint32_t rank,
     p->valid_rows = valid_rows;
     p->share_begin = share(valid_rows, run->job.train.batch, rank, size);
     p->share_end = share(valid_rows, run->job.train.batch, rank + 1, size);
+    p->dealt = job_deals(&run->job);
     if (run->job.train.consistency == JOB_BSP)
         p->slices = (size_t)job_slices(&run->job) / size;
     p->works = (size_t)run->job.train.staleness + 1 + PREFETCH;

@@ -63,8 +63,9 @@ struct pipeline {
     uint64_t share_begin, share_end; /* this rank's records of the valid part: whole batches */
     struct work *work;               /* (works) owned */
     size_t works;
-    size_t slices;                                  /* bsp: of a step, this rank's; else 0 */
-    struct queue *tasks;                            /* of struct task, owned by whoever pops */
+    bool dealt;          /* each step is all ranks': works have this rank's part */
+    size_t slices;       /* bsp: of a step, this rank's; else 0 */
+    struct queue *tasks; /* of struct task, owned by whoever pops */
     struct queue *idle, *filled, *ready, *computed; /* of struct work */
     struct wake io_wake; /* something for the io thread is in filled or computed */
     pthread_mutex_t lock;

@@ -6,11 +6,6 @@
 
 #include "common/base/mem.h"
 
-uint64_t slices_at(uint64_t begin, uint64_t end, uint64_t s, uint64_t S)
-{
-    return begin + (end - begin) * s / S;
-}
-
 /* -- the batches -- */
 
 void slices_init(struct slices *s, const struct dataset *d, size_t count, size_t batch_max,

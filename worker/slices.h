@@ -1,6 +1,6 @@
 /* slices.h - bsp: this worker's slices of a step, each a batch of its own, and the sum of their gradients.
  *
- * Step [begin, end) of the epoch's order is cut into S slices at begin + n s / S; worker r of W has slices
+ * Step [begin, end) of the epoch's order is cut into S slices (job_part_at); worker r of W has slices
  * [r S / W, (r + 1) S / W). They are pulled as one, by their distinct keys; the model steps through them one
  * by one, as S single workers would; then their gradients, each times its share of the step's records, are
  * summed as a pairwise tree (common/math/merge.h). An empty slice counts as nothing.
@@ -20,9 +20,6 @@ struct slices {            /* of one work */
     const uint64_t **list; /* (count) scratch, as n */
     size_t *n;
 };
-
-/* Where slice s of S begins in the step [begin, end); s = S: its end. */
-uint64_t slices_at(uint64_t begin, uint64_t end, uint64_t s, uint64_t S);
 
 /* count 0: nothing is made. batch_max: records of a whole step of S slices. */
 void slices_init(struct slices *s, const struct dataset *d, size_t count, size_t batch_max,

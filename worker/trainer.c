@@ -33,12 +33,13 @@ struct trainer {
     struct pipeline *p; /* borrowed, as the next two */
     struct model *model;
     const struct feeder *feeder;
-    float *logits; /* (batch); of an evaluation that ranks, the ranks */
+    float *logits; /* (T, batch); of an evaluation that ranks, the ranks */
+    size_t task;   /* the one that is judged */
     bool ranks;    /* the model does: no logits in training, and no AUC */
     struct slice_sum slices;
     /* the epoch so far */
     struct client_epoch totals;
-    uint64_t correct; /* of totals.count */
+    uint64_t judged, correct; /* as in struct model_loss */
     struct auc auc;
     uint64_t auc_us, auc_cost_us; /* when it was last worked out, and how long that took */
     bool auc_stale;
@@ -129,9 +130,9 @@ static void say_bad_loss(struct trainer *r, const struct work *w, const struct b
     uint64_t offset = 0, record = b->record[0];
     if (++r->bad_lines > BAD_LINES_MAX)
         return;
-    for (size_t i = 0; !r->ranks && i < b->n; i++) {
+    for (size_t i = 0; !r->ranks && i < b->n * b->labels_used; i++) {
         if (!isfinite(r->logits[i])) {
-            record = b->record[i];
+            record = b->record[i % b->n];
             break;
         }
     }
@@ -159,20 +160,21 @@ static void count(struct trainer *r, const struct work *w, const struct batch *b
 {
     if (w->flight.epoch != r->totals.epoch) {
         r->totals = (struct client_epoch){.epoch = w->flight.epoch, .auc = r->ranks ? NAN : 0};
-        r->correct = 0;
+        r->judged = r->correct = 0;
         if (!r->ranks)
             auc_reset(&r->auc);
     }
+    r->judged += loss->judged;
     r->correct += loss->correct;
     r->totals.count += loss->count;
     r->totals.loss_sum += loss->sum;
-    if (r->totals.count > 0) /* a batch of sequences may predict nothing */
-        r->totals.accuracy = (double)r->correct / (double)r->totals.count;
+    if (r->judged > 0) /* a batch of sequences may predict nothing */
+        r->totals.accuracy = (double)r->correct / (double)r->judged;
     if (r->ranks) {
         tell_totals(r, false);
         return;
     }
-    auc_add(&r->auc, r->logits, b->labels, b->n);
+    auc_add(&r->auc, r->logits + r->task * b->n, b->labels + r->task * b->n, b->n);
     r->auc_stale = true;
     /* The value walks two million bins: now and then, at the log's end, and when there is nothing to do. */
     tell_totals(r, w->flight.end == r->p->train_rows ||
@@ -195,6 +197,17 @@ static void step(struct trainer *r, const struct work *w, const struct batch *b,
     count(r, w, b, &loss);
 }
 
+/* ssp: this rank has no part of a short step. Its push is a clock, and nothing else. */
+static void no_gradients(const struct plan *plan, const struct flight *f)
+{
+    for (size_t t = 0; t < plan->tables_used; t++) {
+        const struct plan_table *pt = &plan->tables[t];
+        float *g = pt->kind == PLAN_DENSE ? f->grad_dense : f->grad_stat;
+        if (pt->kind != PLAN_SPARSE)
+            memset(g, 0, (size_t)pt->blocks * DENSE_BLOCK * sizeof *g);
+    }
+}
+
 static void train(struct trainer *r, struct work *w)
 {
     struct flight *f = &w->flight;
@@ -205,7 +218,10 @@ static void train(struct trainer *r, struct work *w)
         grads.rows[t] = f->grad_rows[t];
     grads.dense = f->grad_dense;
     grads.stat = f->grad_stat;
-    step(r, w, &w->batch, &params, &grads);
+    if (w->batch.n > 0)
+        step(r, w, &w->batch, &params, &grads);
+    else
+        no_gradients(&r->p->run->plan, f);
     w->computed = true;
 }
 
@@ -242,6 +258,15 @@ static double ranked(const struct evaluate_result *r, double value)
     return r->ranking.count > 0 ? value : NAN;
 }
 
+/* One task is told as it always was. */
+static void put_tasks(const struct evaluate_result *from, struct client_result *out)
+{
+    out->tasks = from->tasks > 1 ? (uint32_t)from->tasks : 0;
+    for (uint32_t t = 0; t < out->tasks; t++)
+        out->task[t] =
+            (struct msg_task){from->task[t].auc, from->task[t].logloss, from->task[t].rate};
+}
+
 /* If this rank's share is done: add up, and give the token back with the result. */
 static void finish_evaluation(struct trainer *r)
 {
@@ -257,14 +282,16 @@ static void finish_evaluation(struct trainer *r)
         drop_token(r);
         return;
     }
-    r->token->result = (struct client_result){.auc = sum.auc,
-                                              .auc_bound = sum.auc_bound,
-                                              .logloss = sum.logloss,
-                                              .accuracy = sum.accuracy,
+    r->token->result = (struct client_result){.auc = sum.judged.auc,
+                                              .auc_bound = sum.judged.auc_bound,
+                                              .logloss = sum.judged.logloss,
+                                              .accuracy = sum.judged.accuracy,
+                                              .gauc = sum.judged.gauc,
                                               .hr10 = ranked(&sum, sum.ranking.hr[RANKING_10]),
                                               .ndcg10 = ranked(&sum, sum.ranking.ndcg[RANKING_10]),
                                               .mrr = ranked(&sum, sum.ranking.mrr),
                                               .count = sum.count};
+    put_tasks(&sum, &r->token->result);
     pipeline_pass(p, p->computed, r->token);
     r->token = NULL;
     wake_signal(&p->io_wake);
@@ -287,7 +314,7 @@ static void score(struct trainer *r, struct work *w)
         return;
     set_input(&w->batch, w->flight.epoch, &in);
     set_params(&w->flight, &params);
-    evaluate_batch(&r->evaluate, r->model, &in, &params, r->logits);
+    evaluate_batch(&r->evaluate, r->model, &in, &params, w->batch.users, r->logits);
 }
 
 /* -- the loop -- */
@@ -319,12 +346,14 @@ static void handle(struct trainer *r, struct work *w)
 void trainer_run(struct pipeline *p, struct model *model, const struct feeder *feeder)
 {
     struct trainer r = {.p = p, .model = model, .feeder = feeder};
-    r.logits = mem_array((size_t)p->run->job.train.batch, sizeof(*r.logits));
+    const struct job *job = &p->run->job;
+    r.logits = mem_array((size_t)job->train.batch * model_tasks(model), sizeof(*r.logits));
+    r.task = job_task(job);
     slice_sum_init(&r.slices, &p->run->plan, p->slices);
     r.ranks = model_ranks(model);
     if (!r.ranks)
         auc_init(&r.auc);
-    evaluate_init(&r.evaluate, r.ranks);
+    evaluate_init(&r.evaluate, job, job_metric(job) == JOB_METRIC_GAUC);
     while (!atomic_load(&p->ended)) {
         void *w = NULL;
         enum status st = queue_pop(p->ready, &w, r.auc_stale ? WAIT_STALE_US : WAIT_US);

@@ -24,6 +24,7 @@
 
 #include "common/base/log.h"
 #include "common/base/rng.h"
+#include "common/metrics/gauc.h"
 #include "worker/baseline.h"
 #include "worker/comm.h"
 #include "worker/io_thread.h"
@@ -54,6 +55,12 @@ static enum status open_data(struct rank *r, struct errbuf *err)
     if (st != ST_OK)
         return st;
     st = dataset_open(&r->run.job, r->run.cache, PART_VALID, &r->valid, err);
+    if (st == ST_OK && job_metric(&r->run.job) == JOB_METRIC_GAUC &&
+        dataset_rows(r->valid) > GAUC_RECORDS_MAX)
+        st = errbuf_set(err, ST_USAGE,
+                        "train.metric: gauc keeps 16 bytes a record of valid, so there may be at "
+                        "most %" PRIu64 ", and there are %" PRIu64,
+                        GAUC_RECORDS_MAX, dataset_rows(r->valid));
     return st == ST_NOT_FOUND ? ST_OK : st;
 }
 

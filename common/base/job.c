@@ -573,18 +573,23 @@ enum job_metric job_metric(const struct job *job)
 
 const char *job_metric_name(enum job_metric metric)
 {
-    return metric == JOB_METRIC_NDCG ? "ndcg@10" : metric == JOB_METRIC_LOGLOSS ? "logloss" : "auc";
+    static const char *const names[] = {[JOB_METRIC_AUTO] = "auc",
+                                        [JOB_METRIC_AUC] = "auc",
+                                        [JOB_METRIC_NDCG] = "ndcg@10",
+                                        [JOB_METRIC_LOGLOSS] = "logloss",
+                                        [JOB_METRIC_GAUC] = "gauc"};
+    return names[metric];
 }
 
 const char *job_consistency_name(int consistency)
 {
-    return consistency == JOB_BSP ? "bsp" : "async";
+    return consistency == JOB_BSP ? "bsp" : consistency == JOB_SSP ? "ssp" : "async";
 }
 
 const char *job_family_name(int family)
 {
     static const char *const names[JOB_FAMILIES] = {
-        "lr",       "fm",       "mlp", "dcnv2",  "widedeep", "deepfm", "dlrm",
-        "finalmlp", "finalnet", "din", "sasrec", "lstm",     "gru",    "cnn"};
+        "lr",       "fm",  "mlp",       "dcnv2",  "widedeep", "deepfm", "dlrm", "finalmlp",
+        "finalnet", "din", "multitask", "sasrec", "lstm",     "gru",    "cnn"};
     return family >= JOB_LR && family < JOB_FAMILIES ? names[family] : "?";
 }

@@ -47,6 +47,7 @@ enum job_family { /* model.family */
                   JOB_FINALMLP,
                   JOB_FINALNET,
                   JOB_DIN,
+                  JOB_MULTITASK,
                   JOB_CLICK_FAMILIES, /* below: a record's probability; from here: the next item */
                   JOB_SASREC = JOB_CLICK_FAMILIES,
                   JOB_LSTM,
@@ -60,9 +61,15 @@ enum job_pooling { JOB_POOL_SUM, JOB_POOL_MEAN };                /* model.poolin
 enum job_top { JOB_TOP_ALL, JOB_TOP_DOTS };                      /* model.dlrm.top */
 enum job_gate { JOB_GATE_NONE, JOB_GATE_BIAS, JOB_GATE_FIELDS }; /* model.finalmlp.gate */
 enum job_field_gate { JOB_FIELD_GATE_NONE, JOB_FIELD_GATE_SUM, JOB_FIELD_GATE_CONCAT };
-enum job_mix { JOB_MIX_SUM, JOB_MIX_CONCAT }; /* model.finalnet.mix */
-enum job_consistency { JOB_ASYNC, JOB_BSP };  /* train.consistency */
-enum job_metric { JOB_METRIC_AUTO, JOB_METRIC_AUC, JOB_METRIC_NDCG, JOB_METRIC_LOGLOSS };
+enum job_mix { JOB_MIX_SUM, JOB_MIX_CONCAT };         /* model.finalnet.mix */
+enum job_consistency { JOB_ASYNC, JOB_BSP, JOB_SSP }; /* train.consistency */
+enum job_metric {
+    JOB_METRIC_AUTO,
+    JOB_METRIC_AUC,
+    JOB_METRIC_NDCG,
+    JOB_METRIC_LOGLOSS,
+    JOB_METRIC_GAUC
+};
 enum job_optimizer {
     JOB_SGD,
     JOB_ADAGRAD,
@@ -115,6 +122,7 @@ struct job_field {
     char *of;           /* history: name of the field whose earlier values it holds */
     uint64_t max;       /* history: most of them */
     int when;           /* history: enum field_when, which records count */
+    double weight;      /* label: of its task's loss (job_task.h) */
 };
 
 struct job_optim {
@@ -175,6 +183,7 @@ struct job {
         double embedding_init; /* std of N(0, std^2) */
         int pooling;           /* enum job_pooling: of a bag's rows */
         struct u64s hidden;    /* widths */
+        struct u64s tower;     /* multitask: widths of each task's own layers */
         double dropout;
         bool batch_norm;
         uint64_t cross; /* DCN-v2 cross layers */
@@ -220,7 +229,7 @@ struct job {
     } optimizer;
     struct {
         uint64_t epochs;
-        uint64_t batch; /* records a push; bsp: a step, over all workers */
+        uint64_t batch; /* records a push; bsp, ssp: a step, over all workers */
         uint64_t seed;
         int consistency;
         uint64_t staleness; /* permits beyond one: 0 = a batch is applied before the next pulls */
@@ -232,6 +241,7 @@ struct job {
         double grad_max; /* |g| above this is refused by the server, as non-finite is; 1e6 */
         uint64_t warmup; /* steps of linear warm-up */
         int metric;      /* enum job_metric; job_metric says which one auto is */
+        char *task;      /* name of the label that it is of; empty: the first (job_task.h) */
         double ease;     /* lambda of the EASE baseline; 0 = without */
         struct {
             double factor;     /* rate *= factor at a stall; .1 */
@@ -278,6 +288,11 @@ MUST_CHECK enum status job_check(const struct job *job, struct errbuf *err);
 void job_release(struct job *job);
 /* Slices of a step: train.slices, or one a worker. bsp only. */
 uint64_t job_slices(const struct job *job);
+/* The log is dealt: every lease goes to all workers, and each computes its part of each step of train.batch
+ * records (bsp, ssp). Else a lease is one worker's, and so is each step. */
+bool job_deals(const struct job *job);
+/* Where part s of S of the step [begin, end) begins; s = S: its end. */
+uint64_t job_part_at(uint64_t begin, uint64_t end, uint64_t s, uint64_t S);
 /* resolved.yaml: every key with its value; job_parse of it gives an equal job. */
 void job_dump(const struct job *job, struct buffer *out);
 /* xxh3-64 over all keys that --resume may not change. */
@@ -291,7 +306,7 @@ const struct job_optim *job_optim_of(const struct job *job, const char *table);
 const char *job_family_name(int family);
 /* The family ranks items: next-item models of sequences. */
 bool job_ranks(const struct job *job);
-/* What epochs are judged by, never auto, and what it is called: "auc", "ndcg@10", "logloss". */
+/* What epochs are judged by, never auto, and what it is called: "auc", "ndcg@10", "logloss", "gauc". */
 enum job_metric job_metric(const struct job *job);
 const char *job_metric_name(enum job_metric metric);
 const char *job_optimizer_name(int kind);

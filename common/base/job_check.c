@@ -9,6 +9,7 @@
 
 #include "common/base/job.h"
 #include "common/base/job_optim.h"
+#include "common/base/job_task.h"
 
 enum { HIDDEN_MAX = 16 };
 
@@ -65,12 +66,15 @@ static enum status check_histories(const struct job *job, struct errbuf *err)
         for (size_t j = 0; j < job->data.fields_used; j++) {
             const int type = job->data.fields[j].type;
             found |= strcmp(job->data.fields[j].name, f->of) == 0 &&
-                     (type == FIELD_ID || type == FIELD_ITEM || type == FIELD_LABEL);
+                     (type == FIELD_ID || type == FIELD_ITEM ||
+                      (type == FIELD_LABEL && strcmp(f->of, job_task_name(job, 0)) == 0));
         }
         if (!found)
-            return errbuf_set(err, ST_USAGE,
-                              "data.fields[%zu].of: \"%s\" is no field of type id, item or label",
-                              i, f->of);
+            return errbuf_set(
+                err, ST_USAGE,
+                "data.fields[%zu].of: \"%s\" is no field of type id, item or label (of several the "
+                "first)",
+                i, f->of);
     }
     return ST_OK;
 }
@@ -79,12 +83,12 @@ static enum status check_fields(const struct job *job, struct errbuf *err)
 {
     if (job->data.records == JOB_SEQUENCES)
         return check_event_fields(job, err);
-    size_t labels = count_type(job, FIELD_LABEL), ids = 0, floats = count_type(job, FIELD_FLOAT);
+    size_t ids = 0, floats = count_type(job, FIELD_FLOAT);
     for (size_t i = 0; i < job->data.fields_used; i++)
         ids += is_ids(&job->data.fields[i]);
-    if (labels != 1)
-        return errbuf_set(err, ST_USAGE, "data.fields: %zu of type label (exactly one is needed)",
-                          labels);
+    enum status st = job_task_check(job, err);
+    if (st != ST_OK)
+        return st;
     static const enum field_type single[] = {FIELD_TIME, FIELD_USER, FIELD_ITEM};
     static const char *const names[] = {"time", "user", "item"};
     for (size_t i = 0; i < 3; i++)
@@ -96,7 +100,7 @@ static enum status check_fields(const struct job *job, struct errbuf *err)
                           "data.fields: none to learn from (id, ids, user, item or float)");
     bool wants_ids = job->model.family == JOB_LR || job->model.family == JOB_FM ||
                      job->model.family == JOB_DEEPFM || job->model.family == JOB_DLRM;
-    enum status st = check_histories(job, err);
+    st = check_histories(job, err);
     if (st != ST_OK)
         return st;
     if (ids == 0 && wants_ids)
@@ -228,7 +232,11 @@ static enum status check_next_item(const struct job *job, struct errbuf *err)
 /* A probability has an AUC, a next item a rank. */
 static enum status check_metric(const struct job *job, struct errbuf *err)
 {
-    const bool ranks = job_ranks(job);
+    const bool ranks = job_ranks(job), gauc = job->train.metric == JOB_METRIC_GAUC;
+    if (gauc && (ranks || count_type(job, FIELD_USER) == 0))
+        return errbuf_set(err, ST_USAGE, "train.metric: gauc %s",
+                          ranks ? "needs probabilities; next-item models have ranks"
+                                : "needs a field of type user (hash: 1 keeps it out of the model)");
     if (job->train.metric == (ranks ? JOB_METRIC_AUC : JOB_METRIC_NDCG))
         return errbuf_set(err, ST_USAGE, "train.metric: model.family=%s has no %s",
                           job_family_name(job->model.family), ranks ? "AUC" : "ranks for NDCG");
@@ -241,6 +249,8 @@ static enum status check_model(const struct job *job, struct errbuf *err)
     const bool deep = job->model.family != JOB_LR && job->model.family != JOB_FM && !sequences;
     const bool streams = job->model.family == JOB_FINALMLP;
     enum status st = check_layers(&job->model.hidden, "model.hidden", deep, err);
+    if (st == ST_OK)
+        st = check_layers(&job->model.tower, "model.tower", false, err);
     if (st == ST_OK)
         st = check_layers(&job->model.second.hidden, "model.second.hidden", streams, err);
     if (st == ST_OK)
@@ -278,6 +288,27 @@ uint64_t job_slices(const struct job *job)
     return job->train.slices != 0 ? job->train.slices : job->cluster.workers;
 }
 
+bool job_deals(const struct job *job)
+{
+    return job->train.consistency != JOB_ASYNC;
+}
+
+uint64_t job_part_at(uint64_t begin, uint64_t end, uint64_t s, uint64_t S)
+{
+    return begin + (end - begin) * s / S;
+}
+
+/* Each worker has a part of each step. */
+static enum status check_dealt(const struct job *job, struct errbuf *err)
+{
+    if (!job_deals(job) || job->cluster.workers <= job->train.batch)
+        return ST_OK;
+    return errbuf_set(err, ST_USAGE,
+                      "train.batch: a step of %" PRIu64 " records can't be dealt to %" PRIu64
+                      " workers: take at least as many records, or train.consistency=async",
+                      job->train.batch, job->cluster.workers);
+}
+
 /* Slices are the leaves of a tree, and each worker has one whole branch of it. */
 static enum status check_slices(const struct job *job, struct errbuf *err)
 {
@@ -312,5 +343,7 @@ enum status job_check(const struct job *job, struct errbuf *err)
         st = check_cluster(job, err);
     if (st == ST_OK)
         st = check_slices(job, err);
+    if (st == ST_OK)
+        st = check_dealt(job, err);
     return st == ST_OK ? st : errbuf_wrap(err, st, "%s: ", job->path);
 }

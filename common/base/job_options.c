@@ -27,7 +27,7 @@
 #define HAS_MISSING "data.format=delimited|criteo|recbole|slots|json|tfrecord|parquet|query"
 #define CUT_PART    "data.split.by=ratio|time|fold"
 #define CUT_TEST    "data.split.by=ratio|time"
-#define DEEP        "model.family=mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din"
+#define DEEP        "model.family=mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|multitask"
 #define TWO_NETS    "model.family=finalmlp|finalnet"
 #define NEXT_ITEM   "model.family=sasrec|lstm|gru|cnn"
 #define RECURRENT   "model.family=lstm|gru"
@@ -109,17 +109,20 @@ static const struct option rows[] = {
 
     /* -- model -- */
     {"model.family", OPT_CHOICE, AT(model.family), 0, 0, NULL,
-     "lr|fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|sasrec|lstm|gru|cnn", NULL, 0,
-     "of records: lr to din; of the next item in sequences: sasrec, lstm, gru, cnn"},
+     "lr|fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|multitask|sasrec|lstm|gru|cnn",
+     NULL, 0, "of records: lr to multitask; of the next item in sequences: sasrec, lstm, gru, cnn"},
     {"model.embedding", OPT_U64, AT(model.embedding), 1, 1024, "10", NULL,
-     "model.family=fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|sasrec|lstm|gru|cnn", 0,
-     "floats in an embedding row"},
+     "model.family=fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|multitask|sasrec|lstm|"
+     "gru|cnn",
+     0, "floats in an embedding row"},
     {"model.embedding_init", OPT_F64, AT(model.embedding_init), 0, 10, "1e-4", NULL, NULL, 0,
      "standard deviation of a new row's values"},
     {"model.pooling", OPT_CHOICE, AT(model.pooling), 0, 0, "sum", "sum|mean", DEEP, 0,
      "what becomes of a bag's rows; mean: their sum over their number"},
     {"model.hidden", OPT_U64S, AT(model.hidden), 1, 16384, "[400, 400, 400]", NULL, DEEP, 0,
      "widths of the hidden layers, at most 16"},
+    {"model.tower", OPT_U64S, AT(model.tower), 1, 16384, "[64]", NULL, "model.family=multitask", 0,
+     "widths of each task's own hidden layers behind the shared ones of model.hidden; []: none"},
     {"model.dropout", OPT_F64, AT(model.dropout), 0, .95, "0", NULL, HAS_DROPOUT, 0,
      "part of hidden layers' outputs (sasrec: attention, too) that is dropped in training"},
     {"model.batch_norm", OPT_BOOL, AT(model.batch_norm), 0, 0, "true", NULL, DEEP, 0,
@@ -235,13 +238,15 @@ static const struct option rows[] = {
     {"train.epochs", OPT_U64, AT(train.epochs), 1, 1e6, "1", NULL, NULL, F,
      "passes over the training log"},
     {"train.batch", OPT_U64, AT(train.batch), 1, 16e6, "4096", NULL, NULL, 0,
-     "records a push; bsp: records of a step, over all workers together"},
+     "records a push; bsp, ssp: records of a step, over all workers together"},
     {"train.seed", OPT_U64, AT(train.seed), 0, 0, "1", NULL, NULL, 0,
      "initial values, shuffles and dropout are functions of it"},
-    {"train.consistency", OPT_CHOICE, AT(train.consistency), 0, 0, "async", "async|bsp", NULL, 0,
-     "how workers wait for each other: async, not at all; bsp, all make each step together"},
-    {"train.staleness", OPT_U64, AT(train.staleness), 0, 64, "0", NULL, "train.consistency=async",
-     0, "batches in flight beyond one; 0: a batch is applied before the next one pulls"},
+    {"train.consistency", OPT_CHOICE, AT(train.consistency), 0, 0, "async", "async|bsp|ssp", NULL,
+     0,
+     "workers wait for each other: async, not at all; bsp, each step; ssp, beyond train.staleness"},
+    {"train.staleness", OPT_U64, AT(train.staleness), 0, 64, "0", NULL,
+     "train.consistency=async|ssp", 0,
+     "batches in flight beyond one; ssp: and how many steps another worker may be behind"},
     {"train.slices", OPT_U64, AT(train.slices), 0, 65536, "0", NULL, "train.consistency=bsp", 0,
      "slices of a step, a power of two; fixes the bits for any number of workers; 0: one a worker"},
     {"train.dense", OPT_CHOICE, AT(train.dense), 0, 0, "ps", "ps", NULL, 0,
@@ -256,9 +261,12 @@ static const struct option rows[] = {
      "a gradient beyond this is refused by the servers, as a non-finite one is"},
     {"train.warmup", OPT_U64, AT(train.warmup), 0, 1e9, "0", NULL, NULL, 0,
      "steps over which the rate rises from 0"},
-    {"train.metric", OPT_CHOICE, AT(train.metric), 0, 0, "auto", "auto|auc|ndcg|logloss", NULL, 0,
-     "what plateau decay, best cut and early stop go by; ndcg: at 10; auto: auc, of sequences "
+    {"train.metric", OPT_CHOICE, AT(train.metric), 0, 0, "auto", "auto|auc|ndcg|logloss|gauc", NULL,
+     0,
+     "what decay, best cut and stop go by; ndcg: at 10; gauc: by user; auto: auc, of sequences "
      "ndcg"},
+    {"train.task", OPT_TEXT, AT(train.task), 0, 0, "", NULL, NULL, 0,
+     "name of the label that train.metric is of; empty: the first of data.fields"},
     {"train.ease", OPT_F64, AT(train.ease), 0, 1e9, "200", NULL, NULL, F,
      "lambda of the EASE baseline beside a result on sequences; 0: without it"},
     {"train.plateau.factor", OPT_F64, AT(train.plateau.factor), 1e-6, 1, ".1", NULL, NULL, 0,
@@ -360,7 +368,9 @@ static const struct option field_rows[] = {
      "0, 1"},
     {"max", OPT_U64, OF(max), 1, 1e4, "50", NULL, "type=history", 0, "most of them, the newest"},
     {"when", OPT_CHOICE, OF(when), 0, 0, "all", "all|positive", "type=history", 0,
-     "of all earlier records, or of those whose label is positive"},
+     "of all earlier records, or of those whose (first) label is positive"},
+    {"weight", OPT_F64, OF(weight), 0, 1e6, "1", NULL, "type=label", 0,
+     "of the label's task in the loss (model.family=multitask)"},
 };
 
 const struct option_table job_field_options = {field_rows, COUNT(field_rows)};

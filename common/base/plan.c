@@ -167,6 +167,15 @@ void plan_init_row(const struct plan *p, uint32_t table, uint64_t key, float *w)
          left < DENSE_BLOCK ? (size_t)left : DENSE_BLOCK);
 }
 
+void plan_absent_row(const struct plan *p, uint32_t table, uint64_t key, float *w)
+{
+    const struct plan_table *t = &p->tables[table];
+    if (t->kind == PLAN_SPARSE && t->optim.l2 > 0 && t->optim.l2_mode == JOB_L2_EXACT)
+        memset(w, 0, t->dim * sizeof *w);
+    else
+        plan_init_row(p, table, key, w);
+}
+
 /* The smallest b with floor(b * shards / blocks) >= shard. */
 static uint64_t first_block(uint64_t blocks, uint32_t shard, uint32_t shards)
 {

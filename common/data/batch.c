@@ -50,7 +50,10 @@ static void lay_out(struct batch *b, size_t fields, size_t floats, size_t n_max)
     b->floats_used = floats;
     b->offsets = mem_array(n_max * b->fields + 1, sizeof *b->offsets);
     b->floats = mem_array(n_max * b->floats_used + 1, sizeof *b->floats);
-    b->labels = mem_array(n_max + 1, sizeof *b->labels);
+    b->labels_used = h->shape.labels;
+    b->labels = mem_array(n_max * b->labels_used + 1, sizeof *b->labels);
+    if (h->shape.flags & CACHE_USERS)
+        b->users = mem_array(n_max + 1, sizeof *b->users);
     b->record = mem_array(n_max + 1, sizeof *b->record);
     b->seen_mask = SEEN_FIRST - 1;
 }
@@ -83,6 +86,7 @@ void batch_release(struct batch *b)
     free(b->weight);
     free(b->floats);
     free(b->labels);
+    free(b->users);
     free(b->record);
     free(b->candidate);
     free(b->seen);
@@ -135,7 +139,7 @@ static void prefetch(const struct dataset *d, uint64_t r, size_t F)
 {
     size_t b = dataset_block_of(d, r), i = (size_t)(r - d->tail.entry[b].first_row);
     const struct cache_block *k = &d->block[b];
-    __builtin_prefetch(k->label + i);
+    __builtin_prefetch(k->label + i * d->header.shape.labels);
     if (k->bag != NULL) {
         __builtin_prefetch(k->bag + i * F);
         return;
@@ -158,7 +162,10 @@ static void copy_record(struct batch *b, const struct cache_block *k, size_t i, 
         memcpy(b->weight + to, k->weight + first, n * sizeof *b->weight);
     if (D > 0)
         memcpy(b->floats + at * D, k->num + i * D, D * sizeof *b->floats);
-    b->labels[at] = k->label[i];
+    for (size_t t = 0; t < b->labels_used; t++)
+        b->labels[t * b->n + at] = k->label[i * b->labels_used + t];
+    if (b->users != NULL)
+        b->users[at] = k->user[i];
 }
 
 enum status dataset_batch(struct dataset *d, const uint64_t *rows, size_t n, struct batch *b,

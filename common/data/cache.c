@@ -39,11 +39,13 @@ size_t cache_block_view(const struct cache_shape *s, size_t rows, size_t keys, u
 {
     size_t at = 0, F = s->fields;
     struct cache_block b = {.rows = rows, .keys = keys};
-    b.label = column(bytes, &at, rows, sizeof *b.label);
+    b.label = column(bytes, &at, rows * s->labels, sizeof *b.label);
     b.offset = column(bytes, &at, rows, sizeof *b.offset);
     b.source = column(bytes, &at, rows, sizeof *b.source);
     if (s->flags & CACHE_TIMED)
         b.time = column(bytes, &at, rows, sizeof *b.time);
+    if (s->flags & CACHE_USERS)
+        b.user = column(bytes, &at, rows, sizeof *b.user);
     if (s->flags & CACHE_RAGGED)
         b.bag = column(bytes, &at, rows * F + 1, sizeof *b.bag);
     b.key = column(bytes, &at, keys, sizeof *b.key);
@@ -73,7 +75,10 @@ bool cache_block_sound(const struct cache_shape *s, const struct cache_block *b,
                 return false;
     }
     for (size_t i = 0; i < b->rows; i++)
-        if (b->source[i] >= sources || (b->label[i] != 0 && b->label[i] != 1))
+        if (b->source[i] >= sources)
+            return false;
+    for (size_t i = 0; i < b->rows * s->labels; i++)
+        if (b->label[i] != 0 && b->label[i] != 1 && (s->labels < 2 || b->label[i] != LABEL_MISSING))
             return false;
     return (b->weight == NULL || all_finite(b->weight, b->keys)) &&
            all_finite(b->num, b->rows * s->floats);
@@ -118,6 +123,7 @@ void cache_header_write(const struct cache_header *h, struct buffer *out)
     put_counts(out, h->counts.bad);
     put_counts(out, h->counts.rows);
     put_counts(out, h->counts.positives);
+    buffer_u32(out, h->shape.labels - 1);
     while (out->used - from < CACHE_HEADER_BYTES - 8)
         buffer_u8(out, 0);
     buffer_u64(out, hash_bytes(out->data + from, CACHE_HEADER_BYTES - 8, 0));
@@ -126,10 +132,10 @@ void cache_header_write(const struct cache_header *h, struct buffer *out)
 static bool header_fits(const struct cache_header *h, uint64_t file_bytes)
 {
     const struct cache_shape *s = &h->shape;
-    if (s->flags > (CACHE_RAGGED | CACHE_WEIGHTED | CACHE_TIMED) || h->part >= PARTS)
+    if (s->flags > (CACHE_RAGGED | CACHE_WEIGHTED | CACHE_TIMED | CACHE_USERS) || h->part >= PARTS)
         return false;
-    if (s->fields > 65536 || s->floats > 65536 || s->block_rows == 0 ||
-        s->block_rows > CACHE_BLOCK_ROWS)
+    if (s->fields > 65536 || s->floats > 65536 || s->labels == 0 || s->labels > JOB_TASKS_MAX ||
+        s->block_rows == 0 || s->block_rows > CACHE_BLOCK_ROWS)
         return false;
     if (h->tail_offset < CACHE_HEADER_BYTES || h->tail_offset > file_bytes ||
         h->tail_bytes != file_bytes - h->tail_offset)
@@ -174,6 +180,7 @@ enum status cache_header_read(const uint8_t *bytes, size_t n, uint64_t file_byte
     get_counts(&in, h.counts.bad);
     get_counts(&in, h.counts.rows);
     get_counts(&in, h.counts.positives);
+    h.shape.labels = reader_u32(&in) + 1;
     const uint8_t *pad = reader_view(&in, reader_left(&in) > 8 ? reader_left(&in) - 8 : 0);
     uint64_t sum = reader_u64(&in);
     if (in.bad || pad == NULL || sum != hash_bytes(bytes, CACHE_HEADER_BYTES - 8, 0) ||

@@ -18,6 +18,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/errbuf.h"
+#include "common/base/job_task.h"
 #include "common/data/dataset.h"
 #include "common/data/sources.h"
 
@@ -27,12 +28,13 @@
 #define CACHE_BLOCK_BYTES       ((size_t)64 << 20) /* a block ends early when its keys reach this */
 #define CACHE_BLOCK_ENTRY_BYTES 40u
 
-enum { CACHE_RAGGED = 1, CACHE_WEIGHTED = 2, CACHE_TIMED = 4 };
+enum { CACHE_RAGGED = 1, CACHE_WEIGHTED = 2, CACHE_TIMED = 4, CACHE_USERS = 8 };
 
 struct cache_shape {
     uint32_t flags;
     uint32_t fields, floats; /* F, D */
     uint32_t block_rows;     /* records a block, at most */
+    uint32_t labels;         /* T, at least 1 */
 };
 
 struct cache_counts { /* of the whole conversion, all parts */
@@ -60,10 +62,11 @@ struct cache_entry { /* of the directory */
 /* Columns of one block in its bytes; absent ones are NULL. */
 struct cache_block {
     size_t rows, keys;
-    float *label;     /* (rows) */
+    float *label;     /* (rows, T) 0, 1 or, of several, LABEL_MISSING */
     uint64_t *offset; /* (rows) of the line in the inflated source */
     uint32_t *source; /* (rows) */
     int64_t *time;    /* (rows) microseconds since 1970, TIME_MISSING */
+    uint64_t *user;   /* (rows) hash of the whole id, 0: none */
     uint32_t *bag;    /* (rows * F + 1) positions in key */
     uint64_t *key;    /* (keys) */
     float *weight;    /* (keys) */

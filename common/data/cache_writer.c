@@ -21,10 +21,12 @@ struct cache_shape cache_shape_of(const struct schema *s, bool timed)
         .fields = (uint32_t)s->ids_used,
         .floats = (uint32_t)s->floats_used,
         .block_rows = CACHE_BLOCK_ROWS,
+        .labels = (uint32_t)(s->labels_used > 0 ? s->labels_used : 1),
     };
+    const bool users = s->user != SCHEMA_NONE && !s->sequences;
     shape.flags = (s->ragged ? CACHE_RAGGED : 0) | (s->weighted ? CACHE_WEIGHTED : 0) |
-                  (timed ? CACHE_TIMED : 0);
-    size_t row_bytes = s->ids_used * (s->ragged ? 4 : 8) + s->floats_used * 4 + 24;
+                  (timed ? CACHE_TIMED : 0) | (users ? CACHE_USERS : 0);
+    size_t row_bytes = s->ids_used * (s->ragged ? 4 : 8) + (s->floats_used + shape.labels) * 4 + 20;
     while (shape.block_rows > 64 && shape.block_rows * row_bytes > CACHE_BLOCK_BYTES)
         shape.block_rows /= 2;
     return shape;
@@ -54,10 +56,11 @@ enum status cache_writer_open(struct cache_writer *w, const char *path,
     w->raw = !encoder->fitted;
     w->keys_max = CACHE_BLOCK_BYTES / (shape->flags & CACHE_WEIGHTED ? 12 : 8);
     size_t rows = shape->block_rows;
-    w->label = mem_array(rows, sizeof *w->label);
+    w->label = mem_array(rows * shape->labels, sizeof *w->label);
     w->offset = mem_array(rows, sizeof *w->offset);
     w->source = mem_array(rows, sizeof *w->source);
     w->time = mem_array(rows, sizeof *w->time);
+    w->user = mem_array(rows, sizeof *w->user);
     if (shape->flags & CACHE_RAGGED)
         w->bag = mem_array(rows * shape->fields + 1, sizeof *w->bag);
     w->num = mem_array(rows * shape->floats + 1, sizeof *w->num);
@@ -79,6 +82,7 @@ void cache_writer_close(struct cache_writer *w)
     free(w->offset);
     free(w->source);
     free(w->time);
+    free(w->user);
     free(w->bag);
     free(w->key);
     free(w->weight);
@@ -146,11 +150,13 @@ static void assemble(struct cache_writer *w, size_t n, struct cache_block *out)
     struct cache_block b;
     memset(w->bytes, 0, n);
     cache_block_view(&w->shape, w->rows, w->keys, w->bytes, &b);
-    memcpy(b.label, w->label, w->rows * sizeof *b.label);
+    memcpy(b.label, w->label, w->rows * w->shape.labels * sizeof *b.label);
     memcpy(b.offset, w->offset, w->rows * sizeof *b.offset);
     memcpy(b.source, w->source, w->rows * sizeof *b.source);
     if (b.time != NULL)
         memcpy(b.time, w->time, w->rows * sizeof *b.time);
+    if (b.user != NULL)
+        memcpy(b.user, w->user, w->rows * sizeof *b.user);
     if (b.bag != NULL)
         memcpy(b.bag, w->bag, (w->bags + 1) * sizeof *b.bag);
     if (w->keys > 0)
@@ -192,18 +198,19 @@ static enum status flush(struct cache_writer *w, struct errbuf *err)
     return ST_OK;
 }
 
-enum status cache_writer_row_end(struct cache_writer *w, float label, uint32_t source,
-                                 uint64_t offset, int64_t time, struct errbuf *err)
+enum status cache_writer_row_end(struct cache_writer *w, const struct cache_row *row,
+                                 struct errbuf *err)
 {
-    size_t F = w->shape.fields;
+    size_t F = w->shape.fields, T = w->shape.labels;
     size_t first = w->bag != NULL ? w->bag[w->bags - F] : w->keys - F;
     if (w->keys - first > w->record_keys_max)
         w->record_keys_max = w->keys - first;
-    w->label[w->rows] = label;
-    w->source[w->rows] = source;
-    w->offset[w->rows] = offset;
-    w->time[w->rows] = time;
-    w->positives += label > 0;
+    memcpy(w->label + w->rows * T, row->label, T * sizeof *w->label);
+    w->source[w->rows] = row->source;
+    w->offset[w->rows] = row->offset;
+    w->time[w->rows] = row->time;
+    w->user[w->rows] = row->user;
+    w->positives += row->label[0] > 0;
     w->rows++;
     if (w->rows == w->shape.block_rows || w->keys >= w->keys_max)
         return flush(w, err);

@@ -27,10 +27,11 @@ struct cache_writer {
     const struct encoder *encoder; /* borrowed until close */
     /* -- the block under construction -- */
     size_t rows;
-    float *label; /* (block_rows), and so the next three; owned */
+    float *label; /* (block_rows, T); owned, and so the next, (block_rows) each */
     uint64_t *offset;
     uint32_t *source;
     int64_t *time;
+    uint64_t *user;
     uint32_t *bag; /* (block_rows * F + 1) or NULL */
     size_t bags;
     uint64_t *key;
@@ -46,6 +47,14 @@ struct cache_writer {
     size_t bytes_cap;
     uint64_t end; /* of the file so far */
     uint64_t rows_all, keys_all, record_keys_max, positives;
+};
+
+struct cache_row {      /* what a record has beside keys and floats */
+    const float *label; /* (T), borrowed for the call */
+    uint32_t source;
+    uint64_t offset;
+    int64_t time;
+    uint64_t user;
 };
 
 /* timed: a time column is wanted. */
@@ -83,8 +92,8 @@ static inline void cache_writer_num(struct cache_writer *w, float raw)
     w->num[w->nums++] = raw;
 }
 
-MUST_CHECK enum status cache_writer_row_end(struct cache_writer *w, float label, uint32_t source,
-                                            uint64_t offset, int64_t time, struct errbuf *err);
+MUST_CHECK enum status cache_writer_row_end(struct cache_writer *w, const struct cache_row *row,
+                                            struct errbuf *err);
 void cache_writer_row_undo(struct cache_writer *w);
 /* The last rows go to the file. */
 MUST_CHECK enum status cache_writer_end_rows(struct cache_writer *w, struct errbuf *err);

@@ -155,6 +155,14 @@ static enum status find_sources(struct convert *c, const struct texts *only, str
     return joins_sources(&c->joins, c->job, &c->sources, err);
 }
 
+/* Caches of before there was a column of users lack it. */
+static bool has_users(const struct convert *c, const struct cache_header *h)
+{
+    return cache_shape_of(&c->encoder->schema, false).flags & CACHE_USERS
+               ? (h->shape.flags & CACHE_USERS) != 0
+               : true;
+}
+
 /* Header and sources of a cache, if there is a sound one for this schema. */
 static bool peek(const struct convert *c, enum part part, struct cache_header *h)
 {
@@ -166,7 +174,7 @@ static bool peek(const struct convert *c, enum part part, struct cache_header *h
         if (cache_header_read(map.data, map.n, map.n, path, h, NULL) == ST_OK &&
             cache_tail_read(h, map.data + h->tail_offset, path, &tail, NULL) == ST_OK) {
             same = h->part == (uint32_t)part && h->schema_hash == c->schema_hash &&
-                   sources_equal(&tail.sources, &c->sources);
+                   sources_equal(&tail.sources, &c->sources) && has_users(c, h);
             cache_tail_release(&tail);
         }
         file_map_close(&map);
@@ -307,9 +315,9 @@ static enum status file_record(struct convert *c, size_t source, const struct ta
         st = sequence_add(&c->sequence, w, c->intake.time, (uint32_t)source, t->offset, err);
     } else {
         st = w == &c->all ? deal_add(&c->deal, part, &c->intake, err) : ST_OK;
+        const struct cache_row row = intake_row(&c->intake, (uint32_t)source, t->offset);
         if (st == ST_OK)
-            st = cache_writer_row_end(w, c->intake.label, (uint32_t)source, t->offset,
-                                      c->intake.time, err);
+            st = cache_writer_row_end(w, &row, err);
     }
     if (st == ST_OK && c->lines_all % POLL_LINES == 0) {
         show_progress(c, t->in_bytes);

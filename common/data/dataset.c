@@ -127,6 +127,11 @@ size_t dataset_floats(const struct dataset *d)
     return d->header.shape.floats;
 }
 
+bool dataset_users(const struct dataset *d)
+{
+    return (d->header.shape.flags & CACHE_USERS) != 0;
+}
+
 size_t dataset_block_of(const struct dataset *d, uint64_t r)
 {
     if (d->uniform)

@@ -27,7 +27,9 @@ struct batch {       /* owned arrays, reused: batch_init once, then dataset_batc
     uint32_t *index;     /* (offsets[n * F]) positions in keys */
     float *weight;       /* as index; NULL when the data has no weights (only libsvm has) */
     float *floats;       /* (n, D) normalized; missing = 0 */
-    float *labels;       /* (n) */
+    float *labels;       /* (T, n): of task t from t * n on; 0, 1 or LABEL_MISSING */
+    size_t labels_used;  /* T */
+    uint64_t *users;     /* (n) who, hashed, 0: unknown; NULL: the cache has no users */
     uint64_t *record;    /* (n) record numbers */
     uint32_t *candidate; /* (candidates) positions in keys: batch_candidates */
     size_t candidates, candidates_cap;
@@ -45,6 +47,7 @@ void dataset_close(struct dataset *d);
 uint64_t dataset_rows(const struct dataset *d);
 size_t dataset_fields(const struct dataset *d); /* F: id fields, in schema order */
 size_t dataset_floats(const struct dataset *d); /* D */
+bool dataset_users(const struct dataset *d);    /* batches say whose each record is */
 
 void batch_init(struct batch *b, const struct dataset *d, size_t n_max);
 void batch_release(struct batch *b);

@@ -50,7 +50,7 @@ enum status deal_add(struct deal *d, enum part part, const struct intake *in, st
         mem_grow(&d->times, &d->times_cap, d->times_used + 1, sizeof *d->times);
         d->times[d->times_used++] = in->time;
     }
-    return d->histories ? history_add(&d->history, in->user, in->label, in->time, err) : ST_OK;
+    return d->histories ? history_add(&d->history, in->user, in->label[0], in->time, err) : ST_OK;
 }
 
 /* ---- one row ------------------------------------------------------------------------------------ */
@@ -90,8 +90,12 @@ static enum status deal_row(const struct dealer *d, uint64_t row, size_t at, str
     }
     for (size_t j = 0; j < D; j++)
         cache_writer_num(w, b->num[i * D + j]);
-    return cache_writer_row_end(w, b->label[i], b->source[i], b->offset[i],
-                                b->time != NULL ? b->time[i] : TIME_MISSING, err);
+    const struct cache_row rest = {.label = b->label + i * all->shape.labels,
+                                   .source = b->source[i],
+                                   .offset = b->offset[i],
+                                   .time = b->time != NULL ? b->time[i] : TIME_MISSING,
+                                   .user = b->user != NULL ? b->user[i] : 0};
+    return cache_writer_row_end(w, &rest, err);
 }
 
 static enum status deal_mapped(const struct dealer *d, struct cache_writer *part,

@@ -34,6 +34,11 @@ void intake_release(struct intake *in)
     memset(in, 0, sizeof *in);
 }
 
+struct cache_row intake_row(const struct intake *in, uint32_t source, uint64_t offset)
+{
+    return (struct cache_row){in->label, source, offset, in->time, in->user};
+}
+
 /* ---- columns ------------------------------------------------------------------------------------ */
 
 static bool cell_is(const struct text_cell *cell, const char *name)
@@ -220,12 +225,14 @@ static const char *take_label(struct intake *in, const struct schema_field *f, c
                               size_t n, bool missing)
 {
     double v;
+    const struct schema *s = &in->encoder->schema;
+    in->label[f->slot] = LABEL_MISSING;
     if (missing)
-        return fault_cell(in, f, "no label", cell, n);
+        return s->labels_used > 1 ? NULL : fault_cell(in, f, "no label", cell, n);
     const char *wrong = number_parse(cell, n, &v);
     if (wrong != NULL)
         return fault_cell(in, f, wrong, cell, n);
-    in->label = v > in->encoder->schema.label_above;
+    in->label[f->slot] = v > s->label_above;
     return NULL;
 }
 
@@ -327,6 +334,16 @@ const char *intake_user_named(const struct intake *in, const struct named_record
     return v != NULL ? user_of(in, v->at, v->n, out_n) : NULL;
 }
 
+/* Of several labels some may be missing, but not all: nothing could be learned from the record. */
+static const char *judge_labels(struct intake *in)
+{
+    const size_t n = in->encoder->schema.labels_used;
+    bool any = n < 2;
+    for (size_t t = 0; t < n; t++)
+        any |= in->label[t] >= 0;
+    return any ? NULL : "no label of any task";
+}
+
 /* A list gives a key each; one cell may hold several with `sep` between, as in text. */
 static const char *take_values(struct intake *in, size_t i, const struct columns *columns,
                                struct cache_writer *w)
@@ -375,7 +392,7 @@ const char *intake_named(struct intake *in, const struct named_record *r, struct
         if (fault != NULL)
             return fault;
     }
-    return NULL;
+    return judge_labels(in);
 }
 
 const char *intake_text(struct intake *in, const struct text_record *r, struct cache_writer *w)
@@ -415,7 +432,7 @@ const char *intake_text(struct intake *in, const struct text_record *r, struct c
         if (fault != NULL)
             return fault;
     }
-    return NULL;
+    return judge_labels(in);
 }
 
 const char *intake_libsvm(struct intake *in, const struct libsvm_record *r, struct cache_writer *w)
@@ -427,7 +444,7 @@ const char *intake_libsvm(struct intake *in, const struct libsvm_record *r, stru
     for (size_t i = 0; i < r->n && i < max; i++)
         cache_writer_key_weighted(w, encoder_key_u64(e, 0, r->id[i]), r->value[i]);
     cache_writer_bag_end(w);
-    in->label = r->label > e->schema.label_above;
+    in->label[0] = r->label > e->schema.label_above;
     in->time = TIME_MISSING;
     return NULL;
 }

@@ -24,7 +24,7 @@ struct intake {
     size_t columns;               /* cells a record must have; 0 = the first record decides */
     bool *met;                    /* (schema.fields_used) named: some record had it; owned */
     bool named;
-    float label; /* -- of the last record -- */
+    float label[JOB_TASKS_MAX]; /* (T) -- of the last record --; 0, 1 or LABEL_MISSING */
     int64_t time;
     uint64_t user; /* all of the id, hashed, whatever rows a model has for it; 0: none */
     char fault[224];
@@ -47,6 +47,8 @@ void intake_columns(const struct intake *in, struct columns *out);
 /* The record's user, trimmed; NULL where it has none. Before it is taken, so that it can choose the part. */
 const char *intake_user_text(const struct intake *in, const struct text_record *r, size_t *out_n);
 const char *intake_user_named(const struct intake *in, const struct named_record *r, size_t *out_n);
+/* What is not in columns of the record just taken, for cache_writer_row_end; its labels are borrowed until the next. */
+struct cache_row intake_row(const struct intake *in, uint32_t source, uint64_t offset);
 const char *intake_text(struct intake *in, const struct text_record *r, struct cache_writer *w);
 const char *intake_named(struct intake *in, const struct named_record *r, struct cache_writer *w);
 const char *intake_libsvm(struct intake *in, const struct libsvm_record *r, struct cache_writer *w);

@@ -45,14 +45,17 @@ static enum status tally_add(struct tally *t, struct dataset *d, size_t f, uint6
         enum status st = dataset_locate(d, r, &k, &i, err);
         if (st != ST_OK)
             return st;
+        const float label = k->label[i * d->header.shape.labels];
+        if (label < 0)
+            continue;
         uint64_t key = k->key[k->bag != NULL ? k->bag[i * F + f] : i * F + f];
         st = keyset_add(&t->all, key, err);
-        if (st == ST_OK && k->label[i] > 0)
+        if (st == ST_OK && label > 0)
             st = keyset_add(&t->positive, key, err);
         if (st != ST_OK)
             return st;
         t->records++;
-        t->positives += k->label[i] > 0;
+        t->positives += label > 0;
     }
     return ST_OK;
 }

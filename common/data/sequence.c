@@ -115,7 +115,10 @@ static void put_items(const struct sequence *q, const struct user *u, size_t fro
 
 static enum status end_record(const struct event *last, struct cache_writer *w, struct errbuf *err)
 {
-    return cache_writer_row_end(w, 1, last->mark, last->offset, last->time, err);
+    const float label = 1;
+    const struct cache_row row = {
+        .label = &label, .source = last->mark, .offset = last->offset, .time = last->time};
+    return cache_writer_row_end(w, &row, err);
 }
 
 static enum status put_train(struct sequence *q, const struct user *u, struct cache_writer *w,

@@ -358,12 +358,16 @@ static void show_item(struct shop *s, const struct page *p, size_t i, size_t at,
         .device = p->device,
         .segment = w->segment + 1,
         .price = floor(exp((double)t->price_log) * 100 + .5) / 100,
-        .truth = examined * sigmoid(logit),
     };
+    const double carted = sigmoid(-1 + .5 * logit - .3 * t->price_rel);
+    const double bought = sigmoid(-.3 + .3 * logit - .5 * t->price_rel);
+    e->truth[SHOP_CLICK] = examined * sigmoid(logit);
+    e->truth[SHOP_CART] = e->truth[SHOP_CLICK] * carted;
+    e->truth[SHOP_BUY] = e->truth[SHOP_CART] * bought;
     double u[3] = {rng_next_unit(&s->rng), rng_next_unit(&s->rng), rng_next_unit(&s->rng)};
-    e->click = u[0] < e->truth;
-    e->cart = e->click && u[1] < sigmoid(-1 + .5 * logit - .3 * t->price_rel);
-    e->buy = e->cart && u[2] < sigmoid(-.3 + .3 * logit - .5 * t->price_rel);
+    e->click = u[0] < e->truth[SHOP_CLICK];
+    e->cart = e->click && u[1] < carted;
+    e->buy = e->cart && u[2] < bought;
 }
 
 static void show_page(struct shop *s)

@@ -1,11 +1,11 @@
-/* shop.h - a shop that never was: a log of impressions whose true click probabilities are known.
+/* shop.h - a shop that never was: a log of impressions whose true probabilities (click, cart, buy) are known.
  *
  * A pure generator: shop_next gives one impression after the other in the order of time, a function of
  * (seed, users, items, events) alone. What it models is told in shop.c; README.md has the figures. shop_write
  * puts it into files as a user would have them:
  *
  *   DIR/train.csv valid.csv test.csv         80 / 10 / 10 % of the events, cut by global time
- *   DIR/truth.train.csv truth.valid.csv ...  line i: the probability that line i was clicked
+ *   DIR/truth.train.csv truth.valid.csv ...  line i: P(click), P(cart), P(buy) of line i
  */
 #ifndef PENSTOCK_COMMON_DATA_SHOP_H
 #define PENSTOCK_COMMON_DATA_SHOP_H
@@ -23,13 +23,16 @@ struct shop_config {
     uint64_t seed;
 };
 
+enum { SHOP_CLICK, SHOP_CART, SHOP_BUY, SHOP_KINDS };
+
 struct shop_event {
     int64_t time;                 /* seconds since 1970 */
     uint64_t user, item, session; /* user and item as the log names them */
     uint32_t category, brand, hour, position, device, segment;
     double price;
     bool click, cart, buy;
-    double truth; /* P(click) */
+    double truth
+        [SHOP_KINDS]; /* P(click), P(cart), P(buy): what follows happens only after what is before */
 };
 
 struct shop; /* opaque */
@@ -43,7 +46,7 @@ void shop_next(struct shop *s, struct shop_event *out);
 /* seen (or NULL): told of each event in order, so that the caller can judge the truth (data knows no
  * metrics). stop: polled. All files appear, or none changes: temporary names, fsync, rename. */
 struct shop_written {
-    uint64_t lines[PARTS], clicks[PARTS];
+    uint64_t lines[PARTS], kinds[PARTS][SHOP_KINDS];
 };
 MUST_CHECK enum status
 shop_write(const struct shop_config *config, const char *dir,

@@ -74,7 +74,8 @@ static void put_event(struct shop_files *f, enum part part, const struct shop_ev
             (long long)e->time, (unsigned long long)e->session, (unsigned long long)e->user,
             (unsigned long long)e->item, e->category, e->brand, e->price, e->hour, e->position,
             DEVICE[e->device], e->segment, e->click, e->cart, e->buy);
-    fprintf(f->truth[part].out, "%.9g\n", e->truth);
+    fprintf(f->truth[part].out, "%.9g,%.9g,%.9g\n", e->truth[SHOP_CLICK], e->truth[SHOP_CART],
+            e->truth[SHOP_BUY]);
 }
 
 /* The part of line i, which never goes back and changes only where time does. */
@@ -101,7 +102,9 @@ static enum status write_events(const struct shop_config *config, struct shop *s
         time = e.time;
         put_event(f, part, &e);
         out->lines[part]++;
-        out->clicks[part] += e.click;
+        out->kinds[part][SHOP_CLICK] += e.click;
+        out->kinds[part][SHOP_CART] += e.cart;
+        out->kinds[part][SHOP_BUY] += e.buy;
         if (seen != NULL)
             seen(arg, part, &e);
         if (i % 4096 != 0)
@@ -130,7 +133,7 @@ enum status shop_write(const struct shop_config *config, const char *dir,
     for (int p = 0; st == ST_OK && p < PARTS; p++) {
         st = file_begin(&f.log[p], dir, "", (enum part)p, HEADER, err);
         if (st == ST_OK)
-            st = file_begin(&f.truth[p], dir, "truth.", (enum part)p, "click\n", err);
+            st = file_begin(&f.truth[p], dir, "truth.", (enum part)p, "click,cart,buy\n", err);
     }
     if (st == ST_OK)
         st = write_events(config, s, &f, seen, arg, stop, &written, err);

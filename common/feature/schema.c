@@ -95,17 +95,22 @@ static enum status place_field(struct schema *s, size_t at, const char *vocab, s
             s->item = at;
         return join_vocab(s, f, vocab, err);
     }
-    size_t *only = f->type == FIELD_LABEL ? &s->label : f->type == FIELD_TIME ? &s->time : NULL;
-    if (only == NULL) {
+    if (f->type == FIELD_LABEL) {
+        if (s->labels_used == JOB_TASKS_MAX)
+            return errbuf_set(err, ST_USAGE, "data.fields: more than %u of type label",
+                              JOB_TASKS_MAX);
+        s->label = s->labels_used == 0 ? at : s->label;
+        f->slot = s->labels_used++;
+    } else if (f->type == FIELD_TIME) {
+        if (s->time != SCHEMA_NONE)
+            return errbuf_set(err, ST_USAGE,
+                              "data.fields: %s and %s are both of type time; one is allowed",
+                              s->field[s->time].name, f->name);
+        s->time = at;
+    } else {
         f->slot = s->floats_used;
         s->floats[s->floats_used++] = at;
-        return ST_OK;
     }
-    if (*only != SCHEMA_NONE)
-        return errbuf_set(err, ST_USAGE,
-                          "data.fields: %s and %s are both of type %s; one is allowed",
-                          s->field[*only].name, f->name, schema_type_name(f->type));
-    *only = at;
     return ST_OK;
 }
 
@@ -254,10 +259,10 @@ enum status schema_derive(struct schema *s, const struct job *job, struct errbuf
             continue;
         size_t of = find_name(s, text_or(j->of, ""));
         if (of == SCHEMA_NONE ||
-            (s->field[of].type != FIELD_ID && s->field[of].type != FIELD_ITEM &&
-             s->field[of].type != FIELD_LABEL))
+            (s->field[of].type != FIELD_ID && s->field[of].type != FIELD_ITEM && of != s->label))
             return errbuf_set(err, ST_USAGE,
-                              "data.fields: %s: of: \"%s\" is no field of type id, item or label",
+                              "data.fields: %s: of: \"%s\" is no field of type id, item or label "
+                              "(of several the first)",
                               j->name, text_or(j->of, ""));
         if (s->user == SCHEMA_NONE || s->time == SCHEMA_NONE)
             return errbuf_set(err, ST_USAGE,

@@ -14,6 +14,7 @@
 #include "common/base/bytes.h"
 #include "common/base/errbuf.h"
 #include "common/base/job.h"
+#include "common/base/job_task.h"
 
 #define SCHEMA_NONE         ((size_t)-1)
 #define SCHEMA_FIELDS_MAX   4096u
@@ -27,7 +28,7 @@ struct schema_field {
     uint64_t hash, min_count, ids_max;
     int norm;     /* enum field_norm */
     size_t vocab; /* id kinds: index in vocab[]; else SCHEMA_NONE */
-    size_t slot;  /* id kinds: 0 .. F-1; floats: 0 .. D-1; else SCHEMA_NONE */
+    size_t slot;  /* id kinds: 0 .. F-1; floats: 0 .. D-1; labels: 0 .. T-1; else SCHEMA_NONE */
     /* -- from a job only (schema_derive): a server is given the bag as it is -- */
     bool derived;  /* no column: the user's earlier ids of field `of` */
     bool positive; /* only those of positive records */
@@ -45,7 +46,8 @@ struct schema {
     size_t ids_used;                /* F */
     size_t *floats;                 /* (D) indices in field; owned */
     size_t floats_used;             /* D */
-    size_t label, time, user, item; /* indices in field or SCHEMA_NONE */
+    size_t label, time, user, item; /* indices in field or SCHEMA_NONE; label: the first */
+    size_t labels_used;             /* T; 0 of sequences */
     char **vocab;                   /* names; owned */
     size_t vocabs_used;
     char **missing;    /* cells that mean missing; owned */

@@ -45,9 +45,21 @@ void auc_reset(struct auc *a)
 void auc_add(struct auc *a, const float *logits, const float *labels, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
+        if (labels[i] < 0)
+            continue;
         const size_t side = labels[i] > 0.5f ? AUC_BINS : 0;
         a->bins[side + (monotone(logits[i]) >> AUC_SHIFT)]++;
     }
+}
+
+bool auc_correct(struct auc *a, float logit)
+{
+    const size_t bin = monotone(logit) >> AUC_SHIFT;
+    if (a->bins[bin] == 0)
+        return false;
+    a->bins[bin]--;
+    a->bins[AUC_BINS + bin]++;
+    return true;
 }
 
 void auc_merge(struct auc *into, const struct auc *from)

@@ -7,6 +7,7 @@
 #ifndef PENSTOCK_COMMON_METRICS_AUC_H
 #define PENSTOCK_COMMON_METRICS_AUC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,7 +26,10 @@ struct auc_result {
 void auc_init(struct auc *a);
 void auc_release(struct auc *a);
 void auc_reset(struct auc *a);
+/* labels: 0 or 1; below 0: no label, the record is left out. */
 void auc_add(struct auc *a, const float *logits, const float *labels, size_t n);
+/* One example that was added as a negative turns out a positive. false: no such negative is there. */
+bool auc_correct(struct auc *a, float logit);
 void auc_merge(struct auc *into, const struct auc *from);
 struct auc_result auc_value(const struct auc *a);
 /* Exact AUC, ties by half, by sorting: O(n log n). For tests and small sets. scratch-free: allocates. */

@@ -1,6 +1,6 @@
 /* families.h - the model families: each is one file, model_<name>.c, and one row of the table in model.c.
  *
- * A builder draws its graph from (job, fields, floats) in g and returns the logit tensor (n, 1), or
+ * A builder draws its graph from (job, fields, floats) in g and returns the logit tensor (n, T), or
  * GRAPH_NONE after writing why this schema can't be used.
  */
 #ifndef PENSTOCK_COMMON_NN_FAMILIES_H
@@ -20,6 +20,7 @@ uint32_t model_widedeep_build(struct graph *g, struct errbuf *err);
 uint32_t model_deepfm_build(struct graph *g, struct errbuf *err);
 uint32_t model_dlrm_build(struct graph *g, struct errbuf *err);
 uint32_t model_finalmlp_build(struct graph *g, struct errbuf *err);
+uint32_t model_multitask_build(struct graph *g, struct errbuf *err);
 uint32_t model_finalnet_build(struct graph *g, struct errbuf *err);
 uint32_t model_din_build(struct graph *g, struct errbuf *err);
 

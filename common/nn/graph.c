@@ -43,6 +43,10 @@ struct graph *graph_new(const struct job *job, struct plan *plan, size_t fields,
     g->floats = floats;
     g->rows_max[ROWS_BATCH] = batch_max;
     g->seed = job->train.seed;
+    g->tasks = job_tasks(job);
+    g->task = job_task(job);
+    for (size_t t = 0; t < g->tasks; t++)
+        g->task_weight[t] = (real)job_task_weight(job, t);
     return g;
 }
 

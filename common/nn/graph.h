@@ -25,6 +25,7 @@
 
 #include "common/base/errbuf.h"
 #include "common/base/job.h"
+#include "common/base/job_task.h"
 #include "common/base/plan.h"
 #include "common/math/vec.h"
 #include "common/nn/model.h"
@@ -73,10 +74,10 @@ struct graph_run {                     /* one walk over the graph */
     const struct model_params *params; /* borrowed */
     struct model_grads *grads;         /* borrowed; NULL in evaluation */
     bool train;
-    size_t rows[ROWS_KINDS]; /* how many rows each kind has; FIXED unused */
-    double loss;             /* out: sum over the records */
-    uint64_t count, correct; /* out: as in struct model_loss */
-    double loss_aside;       /* out: of losses that help to train but judge nothing (op_imitate) */
+    size_t rows[ROWS_KINDS];         /* how many rows each kind has; FIXED unused */
+    double loss;                     /* out: sum over the records */
+    uint64_t count, judged, correct; /* out: as in struct model_loss */
+    double loss_aside; /* out: of losses that help to train but judge nothing (op_imitate) */
 };
 
 struct op {
@@ -124,6 +125,8 @@ struct graph {             /* -- written while building only; operators read it 
     size_t fields, floats;
     size_t rows_max[ROWS_KINDS];
     uint64_t seed;
+    size_t tasks, task; /* of the job; the one that is judged */
+    real task_weight[JOB_TASKS_MAX];
     struct graph_tensor *tensors; /* owned */
     size_t tensors_used, tensors_cap;
     struct op *ops; /* owned */

@@ -19,7 +19,7 @@
 
 struct model {
     struct graph *graph;    /* owned */
-    uint32_t logit;         /* (n, 1); GRAPH_NONE: it ranks */
+    uint32_t logit;         /* (n, T); GRAPH_NONE: it ranks */
     struct model_head head; /* of what ranks */
     struct rank rank;
 };
@@ -40,6 +40,7 @@ static const struct {
     {JOB_FINALMLP, model_finalmlp_build},
     {JOB_FINALNET, model_finalnet_build},
     {JOB_DIN, model_din_build},
+    {JOB_MULTITASK, model_multitask_build},
 };
 
 static const struct {
@@ -61,7 +62,8 @@ static enum status check_size(const struct job *job, size_t fields, size_t float
                           "data.fields: a model needs at least one id or float field");
     const size_t layers = job->model.hidden.used + (size_t)job->model.cross +
                           job->model.second.hidden.used + job->model.dlrm.bottom.used +
-                          2 * job->model.finalmlp.gate_hidden.used + job->model.attention.used;
+                          2 * job->model.finalmlp.gate_hidden.used + job->model.attention.used +
+                          job_tasks(job) * job->model.tower.used;
     if (layers > 256)
         return errbuf_set(err, ST_USAGE,
                           "model.hidden, model.cross and the like: %zu layers, at most 256",
@@ -106,6 +108,9 @@ static enum status model_build(struct graph *g, uint32_t *out_logit, struct mode
         *out_logit = families[i].build(g, err);
         if (*out_logit == GRAPH_NONE)
             return ST_USAGE;
+        if (graph_at(g, *out_logit)->cols != g->tasks)
+            return errbuf_set(err, ST_USAGE, "data.fields: %zu of type label; %s learns one",
+                              g->tasks, job_family_name(family));
         op_bce(g, *out_logit);
         return ST_OK;
     }
@@ -187,6 +192,15 @@ static struct graph_run run_of(const struct model_input *in, const struct model_
     };
 }
 
+/* (n, T) as (T, n). */
+static void put_logits(const struct model *m, size_t n, real *out)
+{
+    const struct graph_tensor *z = graph_at(m->graph, m->logit);
+    for (size_t t = 0; t < z->cols; t++)
+        for (size_t i = 0; i < n; i++)
+            out[t * n + i] = z->value[i * z->ld + t];
+}
+
 /* A batch of records without a place to predict: nothing to learn. */
 static void no_gradients(const struct graph *g, const struct graph_run *run)
 {
@@ -210,10 +224,13 @@ void model_step(struct model *m, const struct model_input *in, const struct mode
     } else {
         graph_forward(m->graph, &run);
         if (!model_ranks(m))
-            memcpy(out_logits, graph_at(m->graph, m->logit)->value, in->n * sizeof(real));
+            put_logits(m, in->n, out_logits);
         graph_backward(m->graph, &run);
     }
-    *out_loss = (struct model_loss){.sum = run.loss, .count = run.count, .correct = run.correct};
+    *out_loss = (struct model_loss){.sum = run.loss,
+                                    .count = run.count,
+                                    .judged = model_ranks(m) ? run.count : run.judged,
+                                    .correct = run.correct};
 }
 
 void model_score(struct model *m, const struct model_input *in, const struct model_params *p,
@@ -223,7 +240,12 @@ void model_score(struct model *m, const struct model_input *in, const struct mod
     struct graph_run run = run_of(in, p, NULL);
     graph_bind(m->graph, &run);
     graph_forward(m->graph, &run);
-    memcpy(out_logits, graph_at(m->graph, m->logit)->value, in->n * sizeof(real));
+    put_logits(m, in->n, out_logits);
+}
+
+size_t model_tasks(const struct model *m)
+{
+    return m->graph->tasks;
 }
 
 bool model_ranks(const struct model *m)

@@ -12,7 +12,7 @@
  * A sequence family (sasrec, lstm, gru, cnn: model_ranks) has records of F = 3 bags of items instead: bag 0 a
  * user's history, oldest first; bag 1 the target, bag 2 what came before bag 0. Training predicts each item of bag
  * 0 from those before it (m items make m - 1 places); model_rank predicts bag 1 from all of bag 0. At most
- * job.data.sequence.max inputs a record. Weights, floats and labels are not looked at.
+ * job.data.sequence.max inputs a record. T tasks (common/base/job_task.h) have T logits a record. Weights, floats and labels are not looked at.
  *
  * Not thread-safe; one model a thread. Deterministic: the same inputs give the same bits (one BLAS
  * thread, sums in a fixed order).
@@ -38,9 +38,9 @@ struct model_input {         /* all borrowed, for one call of model_step or mode
     const uint32_t *index;   /* (offsets[n * F]), each < U */
     const real *weight;      /* as index, or NULL */
     const real *floats;      /* (n, D) or NULL when D = 0 */
-    const real *labels;      /* (n), 0 or 1 */
-    const uint64_t *record;  /* (n) record numbers in the log: the counters of dropout */
-    uint64_t epoch;          /* with the job's seed the key of dropout */
+    const real *labels; /* (T, n): of task t from t * n on; 0, 1 or, of several, LABEL_MISSING */
+    const uint64_t *record; /* (n) record numbers in the log: the counters of dropout */
+    uint64_t epoch;         /* with the job's seed the key of dropout */
     /* Sequences only: what the loss and a rank are over, as distinct positions in the list of unique keys. */
     const uint32_t *candidate; /* (candidates) */
     size_t candidates;
@@ -49,8 +49,9 @@ struct model_input {         /* all borrowed, for one call of model_step or mode
 struct model_loss {
     double sum;     /* over `count` */
     uint64_t count; /* records; of sequences the predicted places, may be 0 */
-    uint64_t
-        correct; /* predictions that were right: on their side of 0.5; the target above all others */
+    /* Predictions that were right (on their side of 0.5; the target above all others), of so many: count, of several
+     * tasks the records with a label of train.task. */
+    uint64_t judged, correct;
 };
 
 struct model_params {                  /* all borrowed */
@@ -77,14 +78,15 @@ size_t
 model_flops(const struct model *m); /* forward, one record, multiply and add counted as two */
 
 /* Training: forward (dropout on, batch statistics), mean loss over the n records (sequences: over all
- * places), backward. out_logits: (n); sequences leave it alone. */
+ * places), backward. out_logits: (T, n); sequences leave it alone. */
 void model_step(struct model *m, const struct model_input *in, const struct model_params *p,
                 struct model_grads *g, real *out_logits, struct model_loss *out_loss);
 /* Evaluation: no dropout, running statistics; logits only. A record's logit does not depend on the
- * others of its batch beyond rounding. */
+ * others of its batch beyond rounding. out_logits: (T, n). */
 void model_score(struct model *m, const struct model_input *in, const struct model_params *p,
                  real *out_logits);
 
+size_t model_tasks(const struct model *m); /* T; 1 of a sequence family */
 /* Whether this is a sequence family: model_rank instead of model_score. */
 bool model_ranks(const struct model *m);
 /* The place of each record's target among in->candidate: 1 + those with a larger logit + half of those with the

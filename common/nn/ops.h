@@ -104,7 +104,8 @@ uint32_t op_columns(struct graph *g, uint32_t x, size_t from, size_t cols);
 
 /* -- losses -- */
 
-/* Mean binary cross-entropy of logits z (n, 1) against the batch's labels. */
+/* Mean binary cross-entropy of logits z (n, T) against the batch's labels: of several tasks the weighted sum, over the
+ * labels that are there (op_bce.c). */
 void op_bce(struct graph *g, uint32_t z);
 /* weight * mean cross-entropy of z (n, 1) against sigmoid(teacher), which stays as it is. */
 void op_imitate(struct graph *g, uint32_t z, uint32_t teacher, double weight);

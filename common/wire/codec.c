@@ -128,7 +128,15 @@ static void encode_worker(const struct msg_worker_state *w, Penstock__Envelope *
 {
     Penstock__WorkerState p = PENSTOCK__WORKER_STATE__INIT;
     Penstock__Progress progress[LEASES_MAX], *list[LEASES_MAX];
+    Penstock__TaskScore task[JOB_TASKS_MAX], *tasks[JOB_TASKS_MAX];
 
+    for (uint32_t t = 0; t < w->tasks; t++) {
+        penstock__task_score__init(&task[t]);
+        task[t].auc = w->task[t].auc;
+        task[t].logloss = w->task[t].logloss;
+        task[t].rate = w->task[t].rate;
+        tasks[t] = &task[t];
+    }
     for (uint32_t i = 0; i < w->leases; i++) {
         penstock__progress__init(&progress[i]);
         progress[i].epoch = w->progress[i].epoch;
@@ -159,6 +167,9 @@ static void encode_worker(const struct msg_worker_state *w, Penstock__Envelope *
     p.auc_bound = w->auc_bound;
     p.logloss = w->logloss;
     p.accuracy = w->accuracy;
+    p.gauc = w->gauc;
+    p.n_tasks = w->tasks;
+    p.tasks = tasks;
     p.hr10 = w->hr10;
     p.ndcg10 = w->ndcg10;
     p.mrr = w->mrr;
@@ -504,6 +515,8 @@ static enum status decode_worker(const Penstock__WorkerState *p, struct msg_work
 {
     if (p->n_progress > LEASES_MAX || p->room > LEASES_MAX)
         return bad(err, "a worker with too many leases");
+    if (p->n_tasks > JOB_TASKS_MAX)
+        return bad(err, "a worker with too many tasks");
     if (p->world_size > WORKERS_MAX || p->rank >= p->world_size)
         return bad(err, "a worker's rank is out of range");
     w->n = p->n;
@@ -535,6 +548,10 @@ static enum status decode_worker(const Penstock__WorkerState *p, struct msg_work
     w->auc_bound = p->auc_bound;
     w->logloss = p->logloss;
     w->accuracy = p->accuracy;
+    w->gauc = p->gauc;
+    w->tasks = (uint32_t)p->n_tasks;
+    for (uint32_t t = 0; t < w->tasks; t++)
+        w->task[t] = (struct msg_task){p->tasks[t]->auc, p->tasks[t]->logloss, p->tasks[t]->rate};
     w->hr10 = p->hr10;
     w->ndcg10 = p->ndcg10;
     w->mrr = p->mrr;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "common/base/hash.h"
+#include "common/base/job_task.h"
 #include "common/base/plan.h"
 #include "common/wire/frame.h"
 #include "common/wire/schedule.h"
@@ -68,11 +69,15 @@ struct msg_order {
     int32_t stop_code; /* MODE_STOP: exit code everybody ends with */
     char why[WHY_MAX]; /* MODE_STOP: in words, for logs */
     uint64_t
-        clock; /* bsp, MODE_HOLD: workers behind it start pushes until they have given so many */
+        clock; /* bsp, ssp, MODE_HOLD: workers behind it start pushes until they have given so many */
 };
 
 struct msg_progress {            /* records [begin of split, upto) of the split have been pushed */
     uint64_t epoch, split, upto; /* upto: absolute offset in the epoch's order */
+};
+
+struct msg_task { /* what an evaluation says of one task; rate: of positives */
+    double auc, logloss, rate;
 };
 
 struct msg_worker_state {
@@ -95,7 +100,10 @@ struct msg_worker_state {
     uint64_t stall_us_max; /* longest wait of a kept batch */
     /* result of evaluation `evaluated` (rank 0 only; 0 = none yet) */
     uint64_t evaluated;
-    double auc, auc_bound, logloss, accuracy;
+    double auc, auc_bound, logloss, accuracy; /* of several tasks those of train.task */
+    double gauc;                              /* NaN unless train.metric is gauc */
+    uint32_t tasks;                           /* entries of task; 0: there is but one */
+    struct msg_task task[JOB_TASKS_MAX];
     double hr10, ndcg10, mrr; /* of next-item models, which have no AUC; else NaN */
     uint64_t eval_count;
     char fault[WHY_MAX]; /* not empty: this worker can't go on */
@@ -144,7 +152,8 @@ struct msg_pull {
     bool dense;      /* dense and stat wanted */
     bool handle;     /* a push will follow */
     uint32_t n;      /* keys */
-    uint64_t clock;  /* bsp: to be answered when so many clocks of e are applied */
+    uint64_t
+        clock; /* bsp, ssp: of its batch: how many of its worker came before it in e; may have to wait */
 };
 
 struct msg_rows {

@@ -1,13 +1,14 @@
 /* rows.c - see rows.h.
  *
  * A directory of segments, chosen by the top bits of the key's hash, never changes its size; a segment is an array of
- * lanes, open addressing, that doubles. A lane is one word:
+ * lanes, open addressing, that grows: twofold while it is small, later by an eighth, so that a model which grows a little
+ * takes a little more memory. A lane is one word:
  *
  *     63..48 tag (bits 47..32 of the hash) | 47..3 address of the row | 2..0: 0 live, 1 tomb, 2 dead (no address)
  *
  * so a lookup reads the directory's word, one line of lanes, and the row it was going to read anyway; a tag sends one
- * lookup in 65,536 to a row in vain. A directory word is the lanes' address (64-byte aligned) | log2 of their number.
- * Rows stand in chunks, each twice the last one until 2 MiB, so that an overlay of ten rows costs a page and a
+ * lookup in 65,536 to a row in vain. A directory word is the lanes' address (64-byte aligned) and how many lines of eight there are.
+ * Rows stand in chunks, each an eighth of what is there until 2 MiB, so that an overlay of ten rows costs a page and a
  * base is made of huge pages; addresses in lanes make a table of chunks needless.
  *
  * The writer stores a row, then its lane (release); readers load the lane (acquire). A row's key is loaded and stored
@@ -25,8 +26,11 @@
 
 #define CHUNK_MIN   ((size_t)4 << 10)
 #define CHUNK_MAX   ((size_t)2 << 20)
-#define LOG2_MIN    3u
-#define LOG2_MASK   63u
+#define CHUNK_PART  8u /* of what there is: a chunk that has just been begun wastes no more */
+#define LINE        8u /* lanes: 64 bytes */
+#define LINES_MAX   ((UINT32_C(1) << 22) - 1)
+#define SMALL       64u /* lines */
+#define DIR_MIN     4u
 #define DIR_MAX     16u
 #define SEGMENT_AIM 4096u /* rows a segment has when the expectation holds */
 #define ADDRESS     0x0000fffffffffff8u
@@ -80,14 +84,31 @@ static inline size_t dir_at(const struct rows *r, uint64_t h)
     return r->dir_log2 == 0 ? 0 : (size_t)(h >> (64 - r->dir_log2));
 }
 
-static inline _Atomic uint64_t *lanes_of(uint64_t word)
+/* A directory's word: address of the lanes in bits 47..6, number of lines in the rest. */
+static inline uint64_t pack(const _Atomic uint64_t *lanes, uint32_t lines)
 {
-    return (_Atomic uint64_t *)(uintptr_t)(word & ~(uint64_t)LOG2_MASK);
+    return (uint64_t)(uintptr_t)lanes | (uint64_t)(lines >> 6) << 48 | (lines & 63);
 }
 
-static inline size_t mask_of(uint64_t word)
+static inline _Atomic uint64_t *lanes_of(uint64_t word)
 {
-    return ((size_t)1 << (word & LOG2_MASK)) - 1;
+    return (_Atomic uint64_t *)(uintptr_t)(word & ADDRESS & ~(uint64_t)63);
+}
+
+static inline uint32_t lines_of(uint64_t word)
+{
+    return (uint32_t)(word >> 48 << 6 | (word & 63));
+}
+
+static inline size_t lanes_in(uint64_t word)
+{
+    return (size_t)lines_of(word) * LINE;
+}
+
+/* Where a key's probe begins: the low half of the hash, scaled. */
+static inline size_t begin_of(uint64_t word, uint64_t h)
+{
+    return (size_t)((h & UINT32_MAX) * lanes_in(word) >> 32);
 }
 
 static inline uint64_t tag_of(uint64_t h)
@@ -107,28 +128,30 @@ static inline uint64_t load_dir(const struct rows *r, uint64_t h)
 
 /* -- making and freeing -- */
 
-static _Atomic uint64_t *new_lanes(struct rows *r, uint32_t log2)
+static _Atomic uint64_t *new_lanes(struct rows *r, uint32_t lines)
 {
-    r->bytes += (size_t)8 << log2;
-    return mem_aligned(64, (size_t)8 << log2);
+    r->bytes += (size_t)lines * LINE * 8;
+    return mem_aligned(64, (size_t)lines * LINE * 8);
 }
 
-struct rows *rows_new(uint32_t dim, uint64_t expect, struct epoch *epoch)
+struct rows *rows_new(uint32_t dim, uint64_t about, bool room, struct epoch *epoch)
 {
     struct rows *r = mem_zalloc(sizeof(*r));
     r->dim = dim;
     r->stride = (8 + 4 * (size_t)dim + 7) & ~(size_t)7;
     r->epoch = epoch;
-    while (r->dir_log2 < DIR_MAX && expect >> r->dir_log2 > SEGMENT_AIM) {
+    r->dir_log2 = DIR_MIN;
+    while (r->dir_log2 < DIR_MAX && about >> r->dir_log2 > SEGMENT_AIM) {
         r->dir_log2++;
     }
     const size_t n = (size_t)1 << r->dir_log2;
+    const uint64_t lines = room ? (about >> r->dir_log2) * 3 / 2 / LINE + 1 : 1;
     r->dir = mem_array(n, sizeof(*r->dir));
     r->fill = mem_array(n, sizeof(*r->fill));
     r->bytes = sizeof(*r) + n * (sizeof(*r->dir) + sizeof(*r->fill));
     for (size_t i = 0; i < n; i++) {
-        atomic_store_explicit(&r->dir[i], (uint64_t)(uintptr_t)new_lanes(r, LOG2_MIN) | LOG2_MIN,
-                              memory_order_release);
+        const uint32_t most = lines < LINES_MAX ? (uint32_t)lines : LINES_MAX;
+        atomic_store_explicit(&r->dir[i], pack(new_lanes(r, most), most), memory_order_release);
     }
     return r;
 }
@@ -179,9 +202,9 @@ void rows_free(struct rows *r)
 static inline uint64_t find_lane(uint64_t word, uint64_t key, uint64_t h, size_t *out_at)
 {
     _Atomic uint64_t *lanes = lanes_of(word);
-    const size_t mask = mask_of(word);
-    size_t at = (size_t)(h & mask);
-    for (;; at = (at + 1) & mask) {
+    const size_t n = lanes_in(word);
+    size_t at = begin_of(word, h);
+    for (;; at = at + 1 < n ? at + 1 : 0) {
         const uint64_t lane = atomic_load_explicit(&lanes[at], memory_order_acquire);
         if (lane == 0) {
             return 0; /* one lane in four is empty */
@@ -214,7 +237,7 @@ void rows_prefetch_lanes(const struct rows *r, const uint64_t *h, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const uint64_t word = load_dir(r, h[i]);
-        __builtin_prefetch((const void *)(lanes_of(word) + (h[i] & mask_of(word))));
+        __builtin_prefetch((const void *)(lanes_of(word) + begin_of(word, h[i])));
     }
 }
 
@@ -222,9 +245,9 @@ void rows_prefetch_lanes(const struct rows *r, const uint64_t *h, size_t n)
 static inline void prefetch_row(const struct rows *r, uint64_t h)
 {
     const uint64_t word = load_dir(r, h);
-    const size_t mask = mask_of(word);
-    size_t at = (size_t)(h & mask);
-    for (size_t looked = 0; looked < 8; looked++, at = (at + 1) & mask) {
+    const size_t n = lanes_in(word);
+    size_t at = begin_of(word, h);
+    for (size_t looked = 0; looked < 8; looked++, at = at + 1 < n ? at + 1 : 0) {
         const uint64_t lane = atomic_load_explicit(&lanes_of(word)[at], memory_order_relaxed);
         if (lane == 0) {
             return;
@@ -267,13 +290,10 @@ static void give_row(struct rows *r, struct row *row)
 
 static enum status more_room(struct rows *r, struct errbuf *err)
 {
-    struct chunk c = {NULL, r->chunks == 0 ? CHUNK_MIN : 2 * r->chunk[r->chunks - 1].bytes, false};
-    while (c.bytes < 4 * r->stride) {
-        c.bytes *= 2;
-    }
-    if (c.bytes > CHUNK_MAX) {
-        c.bytes = r->stride * 4 > CHUNK_MAX ? r->stride * 4 : CHUNK_MAX;
-    }
+    const size_t least = r->stride * 4 > CHUNK_MIN ? r->stride * 4 : CHUNK_MIN;
+    struct chunk c = {NULL, (size_t)(r->bytes / CHUNK_PART) & ~(CHUNK_MIN - 1), false};
+    c.bytes = c.bytes < CHUNK_MAX ? c.bytes : CHUNK_MAX;
+    c.bytes = c.bytes > least ? c.bytes : least;
     c.slab = c.bytes >= CHUNK_MAX;
     if (c.slab) {
         void *data = NULL;
@@ -329,43 +349,48 @@ void rows_reclaim(struct rows *r)
     r->retired_used = kept;
 }
 
-static void rehash(struct rows *r, size_t d, uint32_t log2)
+static void rehash(struct rows *r, size_t d, uint32_t lines)
 {
     const uint64_t old = atomic_load_explicit(&r->dir[d], memory_order_relaxed);
-    _Atomic uint64_t *from = lanes_of(old), *to = new_lanes(r, log2);
-    const size_t mask = ((size_t)1 << log2) - 1;
-    for (size_t i = 0; i <= mask_of(old); i++) {
+    assert(lines <= LINES_MAX && "25 million rows a segment");
+    _Atomic uint64_t *from = lanes_of(old), *to = new_lanes(r, lines);
+    const uint64_t word = pack(to, lines);
+    const size_t n = lanes_in(word), was = lanes_in(old);
+    for (size_t i = 0; i < was; i++) {
         const uint64_t lane = atomic_load_explicit(&from[i], memory_order_relaxed);
         if (lane == 0 || (lane & STATE) == DEAD) {
             continue;
         }
-        size_t at =
-            (size_t)(hash_u64(atomic_load_explicit(&row_of(lane)->key, memory_order_relaxed)) &
-                     mask);
+        const uint64_t key = atomic_load_explicit(&row_of(lane)->key, memory_order_relaxed);
+        size_t at = begin_of(word, hash_u64(key));
         while (atomic_load_explicit(&to[at], memory_order_relaxed) != 0) {
-            at = (at + 1) & mask;
+            at = at + 1 < n ? at + 1 : 0;
         }
         atomic_store_explicit(&to[at], lane, memory_order_relaxed);
     }
     r->fill[d].dead = 0;
-    atomic_store(&r->dir[d], (uint64_t)(uintptr_t)to | log2);
+    atomic_store(&r->dir[d], word);
     mem_grow(&r->retired, &r->retired_cap, r->retired_used + 1, sizeof(*r->retired));
-    r->retired[r->retired_used++] =
-        (struct retired){(void *)from, epoch_retire(r->epoch), (mask_of(old) + 1) * 8};
-    if (r->retired_used % RECLAIM_AT == 0 || (mask_of(old) + 1) * 8 >= CHUNK_MIN) {
+    r->retired[r->retired_used++] = (struct retired){(void *)from, epoch_retire(r->epoch), was * 8};
+    if (r->retired_used % RECLAIM_AT == 0 || was * 8 >= CHUNK_MIN) {
         rows_reclaim(r);
     }
 }
 
-/* Room for one more lane in segment d. */
+/* Room for one more lane in segment d: at most three in four are not empty. */
 static void reserve(struct rows *r, size_t d)
 {
     const uint64_t word = atomic_load_explicit(&r->dir[d], memory_order_relaxed);
     const struct fill *f = &r->fill[d];
-    const size_t lanes = mask_of(word) + 1;
-    if (4 * (size_t)(f->used + f->dead + 1) > 3 * lanes) {
-        const uint32_t log2 = (uint32_t)(word & LOG2_MASK);
-        rehash(r, d, 2 * (size_t)(f->used + 1) > lanes ? log2 + 1 : log2);
+    const uint32_t lines = lines_of(word);
+    if (4 * ((uint64_t)f->used + f->dead + 1) <= 3 * (uint64_t)lanes_in(word)) {
+        return;
+    }
+    if (8 * ((uint64_t)f->used + 1) <
+        5 * (uint64_t)lanes_in(word)) { /* dead ones were what filled it */
+        rehash(r, d, lines);
+    } else {
+        rehash(r, d, lines < SMALL ? 2 * lines : lines + lines / 8);
     }
 }
 
@@ -375,11 +400,11 @@ static void add_lane(struct rows *r, uint64_t h, uint64_t lane)
     reserve(r, d);
     const uint64_t word = atomic_load_explicit(&r->dir[d], memory_order_relaxed);
     _Atomic uint64_t *lanes = lanes_of(word);
-    size_t at = (size_t)(h & mask_of(word));
+    size_t at = begin_of(word, h);
     uint64_t there;
     while ((there = atomic_load_explicit(&lanes[at], memory_order_relaxed)) != 0 &&
            (there & STATE) != DEAD) {
-        at = (at + 1) & mask_of(word);
+        at = at + 1 < lanes_in(word) ? at + 1 : 0;
     }
     r->fill[d].dead -= there != 0;
     r->fill[d].used++;
@@ -455,7 +480,7 @@ size_t rows_scan(const struct rows *r, uint64_t *cursor, size_t n, struct rows_e
     size_t d = (size_t)(*cursor >> 32), at = (size_t)(*cursor & UINT32_MAX);
     for (; d >> r->dir_log2 == 0 && used < n; d++, at = 0) {
         const uint64_t word = atomic_load_explicit(&r->dir[d], memory_order_relaxed);
-        for (; at <= mask_of(word) && used < n; at++) {
+        for (; at < lanes_in(word) && used < n; at++) {
             const uint64_t lane = atomic_load_explicit(&lanes_of(word)[at], memory_order_relaxed);
             if (lane == 0 || (lane & STATE) == DEAD) {
                 continue;
@@ -464,7 +489,7 @@ size_t rows_scan(const struct rows *r, uint64_t *cursor, size_t n, struct rows_e
             out[used++] = (struct rows_entry){atomic_load_explicit(&row->key, memory_order_relaxed),
                                               (lane & STATE) == TOMB ? NULL : row->w};
         }
-        if (at <= mask_of(word)) {
+        if (at < lanes_in(word)) {
             break;
         }
     }

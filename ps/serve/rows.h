@@ -24,9 +24,9 @@ struct rows; /* opaque */
 
 enum rows_found { ROWS_ABSENT, ROWS_TOMB, ROWS_LIVE };
 
-/* dim may be 0: a set of keys. expect: about how many rows there will be, for the size of the directory.
- * epoch: borrowed, of the readers; outlives the rows. */
-struct rows *rows_new(uint32_t dim, uint64_t expect, struct epoch *epoch);
+/* dim may be 0: a set of keys. about: how many rows there may be, for the size of the directory, which is fixed (more is
+ * allowed). room: lanes for so many at once. epoch: borrowed, of the readers; outlives the rows. */
+struct rows *rows_new(uint32_t dim, uint64_t about, bool room, struct epoch *epoch);
 void rows_free(struct rows *r); /* nobody may be reading */
 /* Gives back up to `chunks` chunks of memory (2 MiB at most, each); true when nothing is left and r itself is freed. */
 bool rows_free_some(struct rows *r, size_t chunks);

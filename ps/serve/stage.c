@@ -97,7 +97,6 @@ static struct version *start_version(const struct stage *s)
 enum status stage_new(struct versions *vs, const struct manifest *m, bool anew, struct stage **out,
                       struct errbuf *err)
 {
-    static const uint64_t none[PLAN_TABLES_MAX];
     const struct plan *plan = versions_plan(vs);
     enum status st = check_tables(m, plan, err);
     if (st != ST_OK) {
@@ -111,14 +110,14 @@ enum status stage_new(struct versions *vs, const struct manifest *m, bool anew, 
     s->extend = !anew && extends(m, s->tip);
     s->anew = anew && s->tip != NULL;
     s->v = start_version(s);
-    s->layer = layer_new(plan, s->tip == NULL ? m->rows : none, versions_epoch(vs));
+    s->layer = layer_new(plan, m->rows, s->tip == NULL, versions_epoch(vs));
     atomic_store(&s->layer->below, NULL);
     for (size_t t = 0; t < plan->tables_used; t++) {
         s->seed[t] = cut_table_seed(plan->tables[t].name);
         if (plan->tables[t].kind != PLAN_SPARSE) {
             start_dense(s, t);
         } else if (s->anew) {
-            s->keys[t] = rows_new(0, m->rows[t], versions_epoch(vs));
+            s->keys[t] = rows_new(0, m->rows[t], true, versions_epoch(vs));
         }
     }
     *out = s;

@@ -51,7 +51,7 @@ void version_rows(const struct version *v, uint32_t t, const uint64_t *keys, siz
             if (layer_find(top, t, keys[at + i], h[i], &w) == ROWS_LIVE) {
                 memcpy(to, w, dim * sizeof(*to));
             } else {
-                plan_init_row(v->plan, t, keys[at + i], to);
+                plan_absent_row(v->plan, t, keys[at + i], to);
                 unknown++;
             }
         }

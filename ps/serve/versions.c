@@ -62,11 +62,12 @@ struct versions {
 
 /* -- layers -- */
 
-struct layer *layer_new(const struct plan *plan, const uint64_t *expect, struct epoch *epoch)
+struct layer *layer_new(const struct plan *plan, const uint64_t *about, bool room,
+                        struct epoch *epoch)
 {
     struct layer *l = mem_zalloc(sizeof(*l));
     for (size_t t = 0; t < plan->tables_used && plan->tables[t].kind == PLAN_SPARSE; t++) {
-        l->rows[t] = rows_new(plan->tables[t].dim, expect[t], epoch);
+        l->rows[t] = rows_new(plan->tables[t].dim, about[t], room, epoch);
     }
     return l;
 }

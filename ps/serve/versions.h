@@ -60,7 +60,9 @@ size_t versions_layers(const struct versions *vs);
 /* Rows, dense copies and what waits to be freed; *out_base: of it the base and one dense copy. */
 uint64_t versions_bytes(const struct versions *vs, uint64_t *out_base);
 
-struct layer *layer_new(const struct plan *plan, const uint64_t *expect, struct epoch *epoch);
+/* about: rows by table; room: it will hold so many at once. */
+struct layer *layer_new(const struct plan *plan, const uint64_t *about, bool room,
+                        struct epoch *epoch);
 void layer_free(struct layer *l);
 
 #endif

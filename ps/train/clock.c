@@ -13,12 +13,18 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/wire/sim_bug.h"
 #include "ps/store/table.h"
 
 void clock_init(struct clock *c)
 {
     *c = (struct clock){0};
     merge_init(&c->merge);
+}
+
+static size_t pulls(const struct clock *c)
+{
+    return (size_t)c->workers * (c->slack + 1);
 }
 
 static void forget_pushes(struct clock *c)
@@ -37,8 +43,8 @@ static void forget_pushes(struct clock *c)
 static void forget(struct clock *c)
 {
     forget_pushes(c);
-    for (uint32_t r = 0; r < c->workers; r++)
-        msg_free(c->pull[r].msg);
+    for (size_t i = 0; i < pulls(c); i++)
+        msg_free(c->pull[i].msg);
     free(c->push);
     free(c->pull);
     free(c->list);
@@ -54,13 +60,15 @@ void clock_release(struct clock *c)
     *c = (struct clock){0};
 }
 
-void clock_reset(struct clock *c, uint32_t workers)
+void clock_reset(struct clock *c, uint32_t workers, uint32_t slack)
 {
     forget(c);
     c->workers = workers;
-    c->applied = 0;
+    c->slack = slack;
+    if (!SIM_BUG(47))
+        c->applied = 0;
     c->push = mem_array(workers, sizeof *c->push);
-    c->pull = mem_array(workers, sizeof *c->pull);
+    c->pull = mem_array(pulls(c), sizeof *c->pull);
     c->list = mem_array(workers, sizeof *c->list);
     c->key_list = mem_array(workers, sizeof *c->key_list);
     c->n = mem_array(workers, sizeof *c->n);
@@ -199,23 +207,44 @@ void clock_done(struct clock *c)
     c->applied++;
 }
 
+bool clock_count(struct clock *c, const uint64_t *last)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t r = 0; r < c->workers; r++)
+        least = last[r] < least ? last[r] : least;
+    if (least == c->applied)
+        return false;
+    c->applied = least;
+    return true;
+}
+
+bool clock_open(const struct clock *c, uint64_t clock)
+{
+    return clock <= c->applied + c->slack + (SIM_BUG(45) ? 1 : 0);
+}
+
 void clock_wait(struct clock *c, uint64_t from, struct msg **pull)
 {
-    struct clock_pull *p = &c->pull[(*pull)->sender];
+    const uint64_t places = c->slack + 1;
     assert((*pull)->sender < c->workers);
+    struct clock_pull *p = &c->pull[(*pull)->sender * places + (*pull)->u.pull.clock % places];
+    const bool again = p->msg != NULL;
     msg_free(p->msg);
+    p->msg = NULL;
+    if (SIM_BUG(46) && again)
+        return;
     *p = (struct clock_pull){*pull, from};
     *pull = NULL;
 }
 
 struct msg *clock_next_pull(struct clock *c, uint64_t *out_from)
 {
-    for (uint32_t r = 0; r < c->workers; r++) {
-        struct msg *m = c->pull[r].msg;
-        if (m == NULL || m->u.pull.clock > c->applied)
+    for (size_t i = 0; i < pulls(c); i++) {
+        struct msg *m = c->pull[i].msg;
+        if (m == NULL || !clock_open(c, m->u.pull.clock))
             continue;
-        *out_from = c->pull[r].from;
-        c->pull[r].msg = NULL;
+        *out_from = c->pull[i].from;
+        c->pull[i].msg = NULL;
         return m;
     }
     return NULL;
@@ -224,9 +253,9 @@ struct msg *clock_next_pull(struct clock *c, uint64_t *out_from)
 void clock_check(const struct clock *c)
 {
     uint32_t stored = 0;
-    for (uint32_t r = 0; r < c->workers; r++) {
+    for (uint32_t r = 0; r < c->workers; r++)
         stored += c->push[r].msg != NULL;
-        assert(c->pull[r].msg == NULL || c->pull[r].msg->u.pull.clock > c->applied);
-    }
+    for (size_t i = 0; i < pulls(c); i++)
+        assert(c->pull[i].msg == NULL || !clock_open(c, c->pull[i].msg->u.pull.clock));
     assert(stored == c->stored && (stored < c->workers || stored == 0));
 }

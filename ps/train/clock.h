@@ -1,11 +1,15 @@
-/* clock.h - bsp: the pushes of one step, until every worker's is in; and the pulls that wait for it.
+/* clock.h - bsp, ssp: how many steps of all workers are applied, and the pulls that wait for one.
  *
- * A clock is one step of all workers together. Its pushes are stored, and acknowledged; when the last one is
- * in, they are summed in the order of ranks as a pairwise tree (common/math/merge.h) and applied as one push.
- * A push without records counts as nothing: not as zeros, which would turn a -0 into a 0.
+ * A clock is one step of all workers together: one push of each. A pull names the clock of its batch, which is the
+ * number of batches of its worker before it, and waits until so many clocks less `slack` are applied.
  *
- * One push and one pull a worker at most, so the bound is what the workers can send at once. Shard thread
- * only. No part of the shard's state: a cut lies between clocks, and RECOVER forgets all of it.
+ * bsp (slack 0): a clock's pushes are stored, and acknowledged; when the last one is in, they are summed in the
+ * order of ranks as a pairwise tree (common/math/merge.h) and applied as one push. A push without records counts
+ * as nothing: not as zeros, which would turn a -0 into a 0.
+ * ssp (slack = train.staleness): pushes are applied as they come; a clock is when the slowest rank's is.
+ *
+ * One stored push and slack + 1 waiting pulls a worker at most, so the bound is what the workers can send at once.
+ * Shard thread only. No part of the shard's state: a cut lies between clocks, and RECOVER forgets all of it.
  */
 #ifndef PENSTOCK_PS_TRAIN_CLOCK_H
 #define PENSTOCK_PS_TRAIN_CLOCK_H
@@ -34,9 +38,10 @@ struct clock_step { /* all pushes of a clock as one; valid until clock_done */
 
 struct clock {
     uint32_t workers, stored;
+    uint32_t slack;
     uint64_t applied;        /* clocks of this incarnation and world */
     struct clock_push *push; /* (workers) by rank; owned, as all below */
-    struct clock_pull *pull; /* (workers) */
+    struct clock_pull *pull; /* (workers, slack + 1): of clock c at c % (slack + 1) */
     struct merge merge;
     struct msg *merged;
     uint32_t *slots;
@@ -49,7 +54,7 @@ struct clock {
 void clock_init(struct clock *c);
 void clock_release(struct clock *c);
 /* Forget everything; so many workers from here on. */
-void clock_reset(struct clock *c, uint32_t workers);
+void clock_reset(struct clock *c, uint32_t workers, uint32_t slack);
 /* Takes all three. Nothing of this rank is stored yet. */
 void clock_store(struct clock *c, uint32_t rank, struct msg **push, struct frame *keys,
                  struct frame *slots);
@@ -59,7 +64,11 @@ MUST_CHECK enum status clock_merge(struct clock *c, const struct plan *plan, siz
                                    struct frame_pool *pool, struct clock_step *out,
                                    struct errbuf *err);
 void clock_done(struct clock *c); /* that step is applied: the next clock begins */
-/* Keeps a pull until its clock is applied, instead of an older one of the same worker. */
+/* ssp: a push of rank was applied; last: (workers) how many of each were. True: so the clock has moved. */
+MUST_CHECK bool clock_count(struct clock *c, const uint64_t *last);
+/* A batch of this clock may be pulled now. */
+bool clock_open(const struct clock *c, uint64_t clock);
+/* Keeps a pull until its clock is open, instead of an older one of the same worker and place. */
 void clock_wait(struct clock *c, uint64_t from, struct msg **pull);
 /* The next pull that waits no longer, or NULL; the caller's. */
 struct msg *clock_next_pull(struct clock *c, uint64_t *out_from);

@@ -10,7 +10,7 @@
 #include "ps/train/head_step.h"
 
 #define HEAD_LEASES    2u /* of one worker at a time */
-#define HEAD_OPENED    4u /* bsp: leases remembered for those that have not got them yet */
+#define HEAD_OPENED    4u /* dealt: leases remembered for those that have not got them yet */
 #define HEAD_NOTICES   8u
 #define HEAD_TRIES_MAX 8u /* failed cuts in a row where one must succeed */
 
@@ -63,7 +63,7 @@ struct head_log { /* the log of the epoch under way */
     uint64_t before;       /* records of all former epochs */
     uint64_t *upto;        /* (splits) known progress; owned */
     uint64_t next;         /* first split never leased */
-    uint64_t lent;         /* bsp: records before it are in leases */
+    uint64_t lent;         /* dealt: records before it are in leases */
     uint64_t done_records; /* sum of upto - begin */
 };
 
@@ -71,7 +71,7 @@ struct head_cut {
     enum head_write write;
     uint64_t k;          /* under way: from TAKE to its end */
     uint64_t hold_n;     /* the HOLD that must be answered */
-    uint64_t clock;      /* bsp: what that HOLD lets everybody push up to; 0: nothing */
+    uint64_t clock;      /* dealt: what that HOLD lets everybody push up to; 0: nothing */
     bool full, decided;  /* decided: it holds an epoch's decision */
     struct head_log log; /* positions as of HELD */
     char *recipe;        /* as of the take; owned */
@@ -108,7 +108,7 @@ struct head {
     struct head_log log;
     struct recipe recipe;
     struct head_cut cut;
-    uint64_t opened;                          /* bsp: leases that every worker gets, in this e */
+    uint64_t opened;                          /* dealt: leases that every worker gets, in this e */
     struct msg_lease open_lease[HEAD_OPENED]; /* number n at n % HEAD_OPENED */
     struct manifest last;                     /* newest complete cut, or all zero */
     bool has_last;
@@ -150,7 +150,7 @@ void head_log_begin(struct head_log *l, uint64_t epoch, uint64_t records, uint64
 void head_log_release(struct head_log *l);
 void head_log_copy(struct head_log *to, const struct head_log *from);
 uint64_t head_log_split_records(uint64_t records, uint64_t batch, uint32_t workers);
-uint64_t head_log_split_of(const struct head *h); /* that of this run; bsp: one split */
+uint64_t head_log_split_of(const struct head *h); /* that of this run; dealt: one split */
 uint64_t head_split_begin(const struct head_log *l, uint64_t split);
 uint64_t head_split_end(const struct head_log *l, uint64_t split);
 bool head_log_moved(struct head_log *l, const struct msg_progress *p); /* false: nonsense */

@@ -3,7 +3,7 @@
  *   phase  write   waits for                          then                        gives up
  *   RUN    NONE    a reason (below)                    ORDER HOLD                  -
  *   HOLD   NONE    every worker's held = this n        positions noted, ORDER TAKE T_hold: RUN, same open
- *                  - but bsp, not all at one clock     ORDER HOLD up to the largest clock
+ *                  - but dealt, not all at one clock   ORDER HOLD up to the largest clock
  *   TAKE   NONE    every shard's open = open           ORDER RUN                   a death ends the run
  *   RUN    FILES   every shard durable (e, k)          HEAD_COMMIT                 failed, T_write: abandoned
  *   RUN    COMMIT  the shell                           complete = resolved = k     error: abandoned
@@ -82,8 +82,8 @@ static void hold(struct head *h)
     order_hold(h, 0, h->conf.conf->cluster.hold << (must(h) ? h->cut.tries : 0));
 }
 
-/* bsp: all have answered. A cut lies between steps: those behind finish the one that others have pushed already.
- * Nobody loses by waiting for it, for without it no step can be made. False: they do that now. */
+/* bsp, ssp: all have answered. A cut lies between steps: those behind finish the ones that others have pushed already.
+ * Nobody loses by waiting for it, for those ahead have to wait for them anyway. False: they do that now. */
 static bool aligned(struct head *h)
 {
     const struct job *job = h->conf.conf;
@@ -93,7 +93,7 @@ static bool aligned(struct head *h)
         least = clock < least ? clock : least;
         most = clock > most ? clock : most;
     }
-    if (job->train.consistency != JOB_BSP || least == most || SIM_BUG(43))
+    if (!job_deals(job) || least == most || SIM_BUG(43))
         return true;
     order_hold(h, most,
                job->cluster.write > job->cluster.hold ? job->cluster.write : job->cluster.hold);

@@ -11,6 +11,7 @@
  * every shard obeys before any worker may push again.
  */
 #include <math.h>
+#include <string.h>
 
 #include "ps/train/head.h"
 
@@ -60,8 +61,13 @@ static void train_result(const struct head *h, struct recipe_epoch *r)
 
 static void decide(struct head *h)
 {
-    struct recipe_epoch result = {
-        .auc = NAN, .logloss = NAN, .accuracy = NAN, .hr10 = NAN, .ndcg10 = NAN, .mrr = NAN};
+    struct recipe_epoch result = {.auc = NAN,
+                                  .logloss = NAN,
+                                  .accuracy = NAN,
+                                  .hr10 = NAN,
+                                  .ndcg10 = NAN,
+                                  .mrr = NAN,
+                                  .gauc = NAN};
     uint64_t step = h->shard[0].state.pushes;
     for (uint32_t s = 1; s < h->conf.shards; s++) {
         if (h->shard[s].state.pushes != step && !SIM_BLIND) {
@@ -79,6 +85,9 @@ static void decide(struct head *h)
         result.hr10 = w->hr10;
         result.ndcg10 = w->ndcg10;
         result.mrr = w->mrr;
+        result.gauc = job_metric(h->conf.conf) == JOB_METRIC_GAUC ? w->gauc : NAN;
+        result.tasks = w->tasks;
+        memcpy(result.task, w->task, sizeof result.task);
     }
     recipe_epoch_done(&h->recipe, h->conf.conf, h->log.epoch + 1, step, h->open, &result,
                       h->conf.has_valid);

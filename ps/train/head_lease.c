@@ -4,9 +4,10 @@
  * ends only by being worked off, or with the incarnation: a slow worker simply takes fewer, and a stuck one
  * is a dead one. With one worker the order of the records is therefore always the same.
  *
- * bsp: every worker gets every lease, for each computes a part of each step. The first that has room opens the
+ * bsp, ssp: every worker gets every lease, for each computes a part of each step. The first that has room opens the
  * next one, a 16th of the log or so; the others get it when they have room, even while a cut holds and after the end
- * was asked for, for nobody can finish a lease alone.
+ * was asked for, for nobody can finish a lease alone. A lease has at least as many steps as one worker may be ahead
+ * of another, so nobody is more than one lease ahead.
  */
 #include <assert.h>
 
@@ -37,7 +38,10 @@ static bool open_next(struct head *h)
     struct head_log *l = &h->log;
     if (h->phase != HEAD_RUN || h->stage != STAGE_TRAIN || h->stop_wanted || l->lent == l->records)
         return false;
-    uint64_t n = head_log_split_records(l->records, h->conf.conf->train.batch, 1);
+    const struct job *job = h->conf.conf;
+    uint64_t n = head_log_split_records(l->records, job->train.batch, 1);
+    if (n < (job->train.staleness + 1) * job->train.batch)
+        n = (job->train.staleness + 1) * job->train.batch;
     if (n > l->records - l->lent)
         n = l->records - l->lent;
     h->opened++;
@@ -65,7 +69,7 @@ void head_lease_give(struct head *h, uint32_t rank)
 {
     struct head_worker *w = &h->worker[rank];
     uint64_t split;
-    if (h->conf.conf->train.consistency == JOB_BSP) {
+    if (job_deals(h->conf.conf)) {
         give_all(h, rank);
         return;
     }

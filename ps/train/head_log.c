@@ -7,7 +7,7 @@
  * upto only rises: progress comes by STATE, which may come late, twice or out of order, and a worker's
  * progress never falls within an incarnation. So the largest value ever told is the true one.
  *
- * bsp: there is one split, and all workers work on it together.
+ * bsp, ssp: there is one split, and all workers work on it together.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -29,7 +29,7 @@ uint64_t head_log_split_records(uint64_t records, uint64_t batch, uint32_t worke
 uint64_t head_log_split_of(const struct head *h)
 {
     const struct job *job = h->conf.conf;
-    if (job->train.consistency == JOB_BSP)
+    if (job_deals(job))
         return h->conf.records;
     return head_log_split_records(h->conf.records, job->train.batch, h->conf.workers);
 }

@@ -30,13 +30,30 @@ static const char *phase_text(const struct head *h)
     return "train";
 }
 
-static struct json *epoch_line(const struct recipe_epoch *r, size_t epoch)
+static struct json *tasks_of(const struct job *job, const struct recipe_epoch *r)
+{
+    struct json *list = json_array();
+    for (uint32_t t = 0; t < r->tasks; t++) {
+        struct json *task = json_object();
+        json_set_str(task, "task", job_task_name(job, t));
+        json_set_f64(task, "auc", r->task[t].auc);
+        json_set_f64(task, "logloss", r->task[t].logloss);
+        json_set_f64(task, "base_rate", r->task[t].rate);
+        json_add(list, task);
+    }
+    return list;
+}
+
+static struct json *epoch_line(const struct job *job, const struct recipe_epoch *r, size_t epoch)
 {
     struct json *j = json_object();
     json_set_u64(j, "epoch", epoch);
     json_set_f64(j, "auc", r->auc);
     json_set_f64(j, "logloss", r->logloss);
     json_set_f64(j, "accuracy", r->accuracy);
+    json_set_f64(j, "gauc", r->gauc);
+    if (r->tasks > 0)
+        json_set(j, "tasks", tasks_of(job, r));
     json_set_f64(j, "hr10", r->hr10);
     json_set_f64(j, "ndcg10", r->ndcg10);
     json_set_f64(j, "mrr", r->mrr);
@@ -53,6 +70,8 @@ static void add_recipe(const struct head *h, struct json *top)
     uint32_t n = h->recipe.schedule.changes;
     const enum job_metric metric = job_metric(h->conf.conf);
     json_set_str(j, "metric", job_metric_name(metric));
+    if (job_tasks(h->conf.conf) > 1)
+        json_set_str(j, "task", job_task_name(h->conf.conf, job_task(h->conf.conf)));
     json_set_f64(j, "best_value", h->recipe.best_value);
     json_set_f64(j, "best_auc", metric == JOB_METRIC_AUC ? h->recipe.best_value : NAN);
     json_set_u64(j, "best_epoch", h->recipe.best_epoch);
@@ -62,7 +81,7 @@ static void add_recipe(const struct head *h, struct json *top)
     json_set_bool(j, "stopped", h->recipe.stopped);
     json_set(top, "recipe", j);
     for (size_t i = 0; i < h->recipe.epochs; i++)
-        json_add(list, epoch_line(&h->recipe.epoch[i], i + 1));
+        json_add(list, epoch_line(h->conf.conf, &h->recipe.epoch[i], i + 1));
     json_set(top, "history", list);
 }
 

@@ -56,6 +56,7 @@ static double value_of(const struct recipe_epoch *r, enum job_metric metric)
     switch (metric) {
     case JOB_METRIC_NDCG: return isfinite(r->ndcg10) ? r->ndcg10 : 0;
     case JOB_METRIC_LOGLOSS: return isfinite(r->logloss) ? r->logloss : DBL_MAX;
+    case JOB_METRIC_GAUC: return isfinite(r->gauc) ? r->gauc : 0;
     case JOB_METRIC_AUC:
     case JOB_METRIC_AUTO: break;
     }
@@ -99,6 +100,22 @@ static void put_ranks(struct json *e, const struct recipe_epoch *r)
     json_set_f64(e, "mrr", r->mrr);
 }
 
+static void put_tasks(struct json *e, const struct recipe_epoch *r)
+{
+    struct json *list = json_array();
+    for (uint32_t t = 0; t < r->tasks; t++) {
+        struct json *task = json_object();
+        json_set_f64(task, "auc", r->task[t].auc);
+        json_set_f64(task, "logloss", r->task[t].logloss);
+        json_set_f64(task, "rate", r->task[t].rate);
+        json_add(list, task);
+    }
+    if (r->tasks > 0)
+        json_set(e, "tasks", list);
+    else
+        json_free(list);
+}
+
 char *recipe_text(const struct recipe *r)
 {
     struct json *j = json_object(), *changes = json_array(), *history = json_array();
@@ -122,6 +139,9 @@ char *recipe_text(const struct recipe *r)
         json_set_f64(e, "logloss", r->epoch[i].logloss);
         json_set_f64(e, "accuracy", r->epoch[i].accuracy);
         put_ranks(e, &r->epoch[i]);
+        if (!isnan(r->epoch[i].gauc))
+            json_set_f64(e, "gauc", r->epoch[i].gauc);
+        put_tasks(e, &r->epoch[i]);
         json_set_f64(e, "factor", r->epoch[i].factor);
         json_set_f64(e, "train_loss", r->epoch[i].train_loss);
         json_set_f64(e, "train_auc", r->epoch[i].train_auc);
@@ -160,6 +180,18 @@ static enum status parse_changes(const struct json *j, struct schedule *s, struc
     return ST_OK;
 }
 
+static void parse_tasks(const struct json *e, struct recipe_epoch *out)
+{
+    const struct json *list = json_get(e, "tasks");
+    const size_t n = json_len(list);
+    out->tasks = (uint32_t)(n < JOB_TASKS_MAX ? n : JOB_TASKS_MAX);
+    for (uint32_t t = 0; t < out->tasks; t++) {
+        const struct json *task = json_at(list, t);
+        out->task[t] = (struct msg_task){json_f64(task, "auc", NAN), json_f64(task, "logloss", NAN),
+                                         json_f64(task, "rate", NAN)};
+    }
+}
+
 /* Values that were not finite are null in the text. */
 static void parse_history(const struct json *j, struct recipe *r)
 {
@@ -174,10 +206,12 @@ static void parse_history(const struct json *j, struct recipe *r)
                                             .hr10 = json_f64(e, "hr10", NAN),
                                             .ndcg10 = json_f64(e, "ndcg10", NAN),
                                             .mrr = json_f64(e, "mrr", NAN),
+                                            .gauc = json_f64(e, "gauc", NAN),
                                             .factor = json_f64(e, "factor", 1),
                                             .train_loss = json_f64(e, "train_loss", NAN),
                                             .train_auc = json_f64(e, "train_auc", NAN),
                                             .train_accuracy = json_f64(e, "train_accuracy", NAN)};
+        parse_tasks(e, &r->epoch[i]);
     }
 }
 

@@ -1,6 +1,6 @@
 /* recipe.h - the training recipe: what happens to the rate after each epoch, and when to stop. Pure.
  *
- * Epochs are judged by train.metric: AUC or NDCG@10, where more is better, or logloss, where less is.
+ * Epochs are judged by train.metric: AUC, GAUC or NDCG@10, where more is better, or logloss, where less is.
  * BARS form (ps/train/README.md, "The recipe"): an improvement below delta is a stall: the rate is multiplied by factor
  * (floor rate_min) and the stall counter grows; an improvement resets it and makes this cut `best`.
  * patience stalls in a row stop. Stalls before epoch `first` are not counted and do not lower the rate.
@@ -14,11 +14,15 @@
 
 #include "common/base/errbuf.h"
 #include "common/base/job.h"
+#include "common/wire/msg.h"
 #include "common/wire/schedule.h"
 
 struct recipe_epoch { /* one line of history */
     double auc, logloss, accuracy, factor;
     double hr10, ndcg10, mrr; /* of next-item models; else NaN */
+    double gauc;              /* NaN unless train.metric is gauc */
+    uint32_t tasks;           /* of several tasks, each; the above is then train.task's */
+    struct msg_task task[JOB_TASKS_MAX];
     double train_loss, train_auc, train_accuracy;
 };
 

@@ -33,17 +33,21 @@ static void forget_workers(struct shard *s, const struct msg_order *o)
     s->world_size = o->world_size;
     s->last = mem_array(s->world_size, sizeof *s->last);
     s->refused = mem_array(s->world_size, sizeof *s->refused);
-    clock_reset(&s->clock, s->conf.bsp ? s->world_size : 0);
+    clock_reset(&s->clock, s->conf.consistency != JOB_ASYNC ? s->world_size : 0,
+                s->conf.consistency == JOB_SSP ? s->conf.staleness : 0);
 }
 
-/* bsp: a cut lies between steps, and the head sees to it that it does. */
+/* bsp, ssp: a cut lies between steps, and the head sees to it that it does. */
 static bool between_steps(struct shard *s, const struct msg_order *o)
 {
-    if (s->clock.stored == 0 || SIM_BLIND)
+    uint32_t begun = s->clock.stored;
+    for (uint32_t r = 0; s->conf.consistency == JOB_SSP && r < s->clock.workers; r++)
+        begun += s->last[r] > s->clock.applied;
+    if (begun == 0 || SIM_BLIND)
         return true;
-    shard_fault(s, "order %llu takes cut %llu with %u of %u pushes of a step stored",
-                (unsigned long long)o->n, (unsigned long long)s->open, s->clock.stored,
-                s->clock.workers);
+    shard_fault(s, "order %llu takes cut %llu with %u of %u pushes of a step %s",
+                (unsigned long long)o->n, (unsigned long long)s->open, begun, s->clock.workers,
+                s->clock.stored > 0 ? "stored" : "applied");
     return false;
 }
 

@@ -1,10 +1,12 @@
 /* recv_pull.c - a worker asks for rows; the answer is all that changes.
  *
  * A pull may come twice, from an evaluation, or from a worker that was given up: so rows are neither made
- * nor counted here. An unknown key gets its initial value, a row that has missed steps gets them in the
- * answer. What the push will need (keys, and the slots found) is remembered under a handle.
+ * nor counted here. A row that has missed steps gets them in the answer, and so does the initial value of an
+ * unknown key (exact L2 is as if all rows had always been there). Where no push will follow, an unknown key gets what a
+ * snapshot's reader takes it for instead. What the push will need (keys, and the slots found) is remembered under a
+ * handle.
  *
- * bsp: a pull says how many clocks it must see, and waits until they are applied (clock.h).
+ * bsp, ssp: a pull names the clock of its batch, and waits until that is open (clock.h).
  */
 #include "ps/train/shard.h"
 
@@ -34,6 +36,16 @@ static struct frame dense_frame(struct shard *s, enum plan_kind kind)
     return (struct frame){0};
 }
 
+/* No push will follow: an evaluation sees what a snapshot's reader will. */
+static void put_absent(const struct shard *s, uint32_t t, const uint64_t *keys,
+                       const uint32_t *slots, size_t n, float *rows)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (slots[i] == SLOT_NONE)
+            plan_absent_row(s->conf.plan, t, keys[i], rows + i * s->conf.plan->tables[t].dim);
+    }
+}
+
 static void answer(struct shard *s, uint64_t from, struct msg *m)
 {
     const struct msg_pull *p = &m->u.pull;
@@ -51,6 +63,8 @@ static void answer(struct shard *s, uint64_t from, struct msg *m)
         *f = frame_pool_get(s->conf.pool, n * s->conf.plan->tables[t].dim * sizeof(float));
         if (n > 0)
             applier_pull(s->applier, (uint32_t)t, keys, n, slot + t * n, s->now.step, f->data);
+        if (!p->handle)
+            put_absent(s, (uint32_t)t, keys, slot + t * n, n, f->data);
         for (size_t i = 0; SIM_BUG(40) && i < n; i++) {
             if (slot[t * n + i] == SLOT_NONE &&
                 table_add(s->store->table[t], keys[i], &slot[t * n + i], NULL) != ST_OK)
@@ -75,7 +89,7 @@ void shard_recv_pull(struct shard *s, uint64_t from, struct msg **m)
         return; /* asked again later */
     if (!sound(s, *m))
         shard_refuse(s, from, *m, "a pull of tables or keys that this shard does not have");
-    else if ((*m)->u.pull.clock <= s->clock.applied || SIM_BUG(44))
+    else if (clock_open(&s->clock, (*m)->u.pull.clock) || SIM_BUG(44))
         answer(s, from, *m);
     else if ((*m)->sender < s->clock.workers)
         clock_wait(&s->clock, from, m);

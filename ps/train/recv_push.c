@@ -13,6 +13,9 @@
  * bsp: instead of being applied the push is stored; last = seq, ACK. When the clock's last push is in, all of
  * them are applied as one, which is one step (clock.h). Then the pulls that waited for it are answered.
  *
+ * ssp: applied at once, but its records must be its rank's part of its rank's next step; one without records
+ * moves the clock and is nothing else. When the slowest rank's push of a clock is in, pulls may have waited for it.
+ *
  * Rows that are refused (not finite, out of range) count as processed: they are reported, not retried.
  */
 #include <stdio.h>
@@ -168,23 +171,103 @@ static uint32_t *no_slots(struct shard *s, size_t n)
     return s->slots;
 }
 
-static void apply_now(struct shard *s, uint64_t from, const struct msg *m, const uint64_t *keys,
+/* false: refused, or a fault. */
+static bool try_apply(struct shard *s, uint64_t from, const struct msg *m, const uint64_t *keys,
                       uint32_t *slots)
 {
-    const struct msg_push *p = &m->u.push;
     struct errbuf err = ERRBUF_INIT;
-    if (!next_records(s, p))
-        return;
     switch (apply(s, m, keys, slots, &err)) {
-    case ST_OK: break;
-    case ST_BAD_PEER: shard_refuse(s, from, m, err.text); return;
-    default: shard_fault(s, "%s", err.text); return;
+    case ST_OK: return true;
+    case ST_BAD_PEER: shard_refuse(s, from, m, err.text); return false;
+    default: shard_fault(s, "%s", err.text); return false;
     }
-    count(s, p);
+}
+
+static void applied(struct shard *s, uint64_t from, const struct msg_push *p)
+{
     s->last[p->rank] = p->seq;
     handles_drop(&s->handles, p->handle);
     shard_bound_undo(s);
     ack(s, from, p->rank, false);
+}
+
+static void apply_now(struct shard *s, uint64_t from, const struct msg *m, const uint64_t *keys,
+                      uint32_t *slots)
+{
+    if (!next_records(s, &m->u.push) || !try_apply(s, from, m, keys, slots))
+        return;
+    count(s, &m->u.push);
+    applied(s, from, &m->u.push);
+}
+
+/* ssp: the part of this rank in its next step, which is a function of how many it has made. */
+static bool next_part(struct shard *s, const struct msg_push *p)
+{
+    struct shard_log *l = &s->now.log;
+    const uint64_t ahead = s->last[p->rank] - s->clock.applied;
+    uint64_t begin, end, from, to;
+    if (SIM_BLIND)
+        return true;
+    if (ahead > s->conf.staleness) {
+        shard_fault(s, "push %llu of worker %u is %llu clocks ahead, staleness is %u",
+                    (unsigned long long)p->seq, p->rank, (unsigned long long)ahead,
+                    s->conf.staleness);
+        return false;
+    }
+    if (p->epoch != l->epoch || p->split != 0 ||
+        !shard_log_step(l, s->conf.batch, ahead, &begin, &end)) {
+        shard_fault(s, "push %llu of worker %u is of epoch %llu, split %llu: no split of this log",
+                    (unsigned long long)p->seq, p->rank, (unsigned long long)p->epoch,
+                    (unsigned long long)p->split);
+        return false;
+    }
+    from = job_part_at(begin, end, p->rank, s->world_size);
+    to = job_part_at(begin, end, p->rank + 1, s->world_size);
+    if (p->begin == from && p->end == to)
+        return true;
+    if (p->begin < from)
+        s->doubled += (p->end < from ? p->end : from) - p->begin;
+    else
+        s->skipped += p->begin - from;
+    shard_fault(s, "push %llu of worker %u has records [%llu, %llu), its part is [%llu, %llu)",
+                (unsigned long long)p->seq, p->rank, (unsigned long long)p->begin,
+                (unsigned long long)p->end, (unsigned long long)from, (unsigned long long)to);
+    return false;
+}
+
+static void count_part(struct shard *s, const struct msg_push *p)
+{
+    const uint64_t n = p->end - p->begin;
+    if (n == 0)
+        return;
+    histogram_add(&s->staleness, staleness(s, p));
+    s->now.step++;
+    s->now.applied += n;
+}
+
+/* The slowest rank has made a step: all have. */
+static void clock_moved(struct shard *s)
+{
+    struct shard_log *l = &s->now.log;
+    uint64_t begin = 0, end = 0;
+    if (shard_log_step(l, s->conf.batch, 0, &begin, &end)) {
+        l->upto[0] = end;
+        l->done += end - begin;
+    }
+    shard_answer_pulls(s);
+}
+
+/* ssp. One without records is nothing but its clock: a gradient of zeros would move what has momentum. */
+static void apply_part(struct shard *s, uint64_t from, const struct msg *m, const uint64_t *keys,
+                       uint32_t *slots)
+{
+    const struct msg_push *p = &m->u.push;
+    if (!next_part(s, p) || (p->begin < p->end && !try_apply(s, from, m, keys, slots)))
+        return;
+    count_part(s, p);
+    applied(s, from, p);
+    if (clock_count(&s->clock, s->last))
+        clock_moved(s);
 }
 
 /* All pushes of the clock are in. */
@@ -263,10 +346,16 @@ static void take_in_order(struct shard *s, uint64_t from, struct msg **push)
         shard_refuse(s, from, m, "a push with keys that this shard does not have");
         return;
     }
-    if (s->conf.bsp)
+    if (s->conf.consistency == JOB_BSP) {
         store(s, from, push);
+        return;
+    }
+    if (slots == NULL)
+        slots = no_slots(s, p->n);
+    if (s->conf.consistency == JOB_SSP)
+        apply_part(s, from, m, keys, slots);
     else
-        apply_now(s, from, m, keys, slots != NULL ? slots : no_slots(s, p->n));
+        apply_now(s, from, m, keys, slots);
 }
 
 void shard_recv_push(struct shard *s, uint64_t from, struct msg **push)

@@ -17,7 +17,7 @@
 
 struct shard_log { /* how far each split of the epoch has been applied */
     uint64_t epoch, records, split_records, splits;
-    uint64_t *upto; /* (splits), owned */
+    uint64_t *upto; /* (splits), owned; ssp: by all workers */
     uint64_t done;  /* sum of upto - begin */
 };
 
@@ -72,7 +72,7 @@ struct shard {
     uint64_t *last;    /* (world_size) seq applied; owned */
     uint64_t *refused; /* (world_size) rows refused; owned */
     struct handles handles;
-    struct clock clock; /* bsp */
+    struct clock clock; /* bsp, ssp */
     uint32_t *slots;    /* scratch for pushes with keys: (sparse, slots_cap); owned */
     size_t slots_cap;
     /* -- the taken cut -- */
@@ -115,6 +115,10 @@ void shard_mark_copy(struct shard_mark *to, const struct shard_mark *from);
 void shard_mark_release(struct shard_mark *m);
 uint64_t shard_split_begin(const struct shard_log *l, uint64_t split);
 uint64_t shard_split_end(const struct shard_log *l, uint64_t split);
+/* The step of `batch` records that begins so many steps behind what all workers have applied; false: there is
+ * none in this epoch. Of a log that is dealt, which is one split. */
+bool shard_log_step(const struct shard_log *l, uint64_t batch, uint64_t ahead, uint64_t *out_begin,
+                    uint64_t *out_end);
 /* The order's epoch and geometry; false: they don't follow from what was applied. */
 bool shard_log_adopt(struct shard_log *l, const struct msg_order *o);
 

@@ -56,6 +56,17 @@ uint64_t shard_split_end(const struct shard_log *l, uint64_t split)
     return end < l->records ? end : l->records;
 }
 
+bool shard_log_step(const struct shard_log *l, uint64_t batch, uint64_t ahead, uint64_t *out_begin,
+                    uint64_t *out_end)
+{
+    if (l->splits != 1 || ahead > (l->records - l->upto[0]) / batch)
+        return false;
+    const uint64_t begin = l->upto[0] + ahead * batch, left = l->records - begin;
+    *out_begin = begin;
+    *out_end = begin + (left < batch ? left : batch);
+    return left > 0;
+}
+
 bool shard_log_adopt(struct shard_log *l, const struct msg_order *o)
 {
     if (l->epoch == o->epoch && l->records == o->records && l->split_records == o->split_records)

@@ -168,6 +168,14 @@ bool shard_writing(const struct shard *s)
     return s->cut_phase == CUT_WRITING;
 }
 
+static uint64_t pushes(const struct shard *s)
+{
+    uint64_t n = 0;
+    for (uint32_t r = 0; r < s->world_size; r++)
+        n += s->last[r];
+    return n;
+}
+
 void shard_view(const struct shard *s, struct shard_view *out)
 {
     *out = (struct shard_view){.e = s->e,
@@ -180,6 +188,7 @@ void shard_view(const struct shard *s, struct shard_view *out)
                                .doubled = s->doubled,
                                .skipped = s->skipped,
                                .refused = s->refused_rows,
+                               .pushes = pushes(s),
                                .undo_bytes = undo_bytes(s->log_open) + undo_bytes(s->log_taken),
                                .handle_bytes = s->handles.bytes,
                                .stored = s->clock.stored,

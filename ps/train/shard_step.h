@@ -10,6 +10,7 @@
 #define PENSTOCK_PS_TRAIN_SHARD_STEP_H
 
 #include "common/base/errbuf.h"
+#include "common/base/job.h"
 #include "common/wire/msg.h"
 #include "ps/snapshot/cut.h"
 #include "ps/snapshot/manifest.h"
@@ -27,7 +28,9 @@ struct shard_conf {
     double damping; /* of stale gradients; 0 = off */
     uint64_t beat_us, orphan_us;
     uint32_t workers_max;
-    bool bsp; /* pushes of all workers are one step: stored, and applied together (clock.h) */
+    enum job_consistency consistency;
+    uint64_t batch;          /* bsp, ssp: records of a step, over all workers */
+    uint32_t staleness;      /* ssp: steps that some worker may be behind another (clock.h) */
     struct frame_pool *pool; /* borrowed; ROWS frames */
 };
 
@@ -87,6 +90,7 @@ bool shard_writing(const struct shard *s);    /* SHARD_SLICE makes sense */
 struct shard_view {
     uint64_t e, n, open, complete, taken; /* taken: 0 = no unresolved cut */
     uint64_t step, applied, doubled, skipped, refused;
+    uint64_t pushes; /* of this world in this e that were taken in order */
     uint64_t undo_bytes, handle_bytes;
     uint32_t stored; /* bsp: pushes of the clock under way */
     bool loading, by_files, fault;

@@ -290,7 +290,9 @@ static enum status open_core(struct shard_thread *t, struct errbuf *err)
                               .beat_us = job->cluster.beat,
                               .orphan_us = job->cluster.orphan,
                               .workers_max = (uint32_t)job->cluster.workers,
-                              .bsp = job->train.consistency == JOB_BSP,
+                              .consistency = (enum job_consistency)job->train.consistency,
+                              .batch = job->train.batch,
+                              .staleness = (uint32_t)job->train.staleness,
                               .pool = t->p->pool};
     return shard_new(&conf, &t->core, err);
 }

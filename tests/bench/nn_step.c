@@ -6,6 +6,10 @@
  * its arithmetic takes at the rate of the best matrix product, or that its rows and gradients take to be copied
  * within the cache, whichever is longer; the word behind the share says which.
  *
+ * DIN's first field is a history of 1 to 49 items instead of an id; a record's arithmetic is that of its 25 on average.
+ * The multitask model has three labels, 400 and 400 shared and a tower of 400 each. What predicts the next item is in
+ * nn_seq.c.
+ *
  * Times are CPU times of the thread, the best of all steps: the cores may be shared. Arithmetic of a step
  * is counted as three forwards (forward, gradient of inputs, gradient of weights), products and sums
  * counted as two.
@@ -30,36 +34,47 @@
 #define FIELDS 10u
 #define IDS    5382u
 #define DIM    10u
+#define TASKS  3u
+#define PLACES 49u /* of DIN's history */
+#define WEIGHS 64u /* width of the net that weighs an item of it */
 
 struct batch { /* arrays owned */
     struct model_input in;
     uint32_t *offsets, *index;
     float *labels;
     uint64_t *record;
+    double ids; /* of a record */
 };
 
-static void batch_fill(struct batch *b, uint64_t seed)
+/* places: 1, or how many ids field 0 of a record has at most. */
+static void batch_fill(struct batch *b, uint64_t seed, size_t places)
 {
+    const size_t most = BATCH * (FIELDS - 1 + places);
     b->offsets = mem_array(BATCH * FIELDS + 1, sizeof(*b->offsets));
-    b->index = mem_array(BATCH * FIELDS, sizeof(*b->index));
-    b->labels = mem_array(BATCH, sizeof(*b->labels));
+    b->index = mem_array(most, sizeof(*b->index));
+    b->labels = mem_array(BATCH * TASKS, sizeof(*b->labels));
     b->record = mem_array(BATCH, sizeof(*b->record));
     uint32_t *seen = mem_array(IDS, sizeof(*seen));
     struct rng rng = {.key = seed};
     uint32_t unique = 0;
-    for (size_t o = 0; o < BATCH * FIELDS; o++) {
+    for (size_t i = 0; i < BATCH * FIELDS; i++) {
+        const size_t many = i % FIELDS == 0 ? 1 + (size_t)rng_below(&rng, places) : 1;
+        b->offsets[i + 1] = b->offsets[i] + (uint32_t)many;
+    }
+    const size_t ids = b->offsets[BATCH * FIELDS];
+    for (size_t o = 0; o < ids; o++) {
         const double u = rng_next_unit(&rng);
         const size_t id = (size_t)(u * u * u * IDS); /* a few ids are in most records */
         if (!seen[id])
             seen[id] = ++unique;
         b->index[o] = seen[id] - 1;
-        b->offsets[o + 1] = (uint32_t)o + 1;
     }
     free(seen);
-    for (size_t i = 0; i < BATCH; i++) {
+    for (size_t i = 0; i < BATCH * TASKS; i++)
         b->labels[i] = rng_next_unit(&rng) < 1.0 / 3 ? 1 : 0;
+    for (size_t i = 0; i < BATCH; i++)
         b->record[i] = i;
-    }
+    b->ids = (double)ids / BATCH;
     b->in = (struct model_input){
         .n = BATCH,
         .unique = unique,
@@ -189,16 +204,16 @@ struct ceilings {
     double bytes; /* copied a second */
 };
 
-/* Seconds that one record takes at the least, and what they are spent on. A record has an index and an offset a field
- * and a row a field of each sparse table, read; a step reads and writes its gradient, too. */
-static double least_seconds(const struct plan *plan, double flops, bool step,
+/* Seconds that one record takes at the least, and what they are spent on. A record has an offset a field, an
+ * index and a row an id of each sparse table, read; a step reads and writes its gradient, too. */
+static double least_seconds(const struct plan *plan, double flops, double ids, bool step,
                             const struct ceilings *c, const char **what)
 {
     double floats = 0;
     for (uint32_t t = 0; t < plan->tables_used; t++)
         if (plan->tables[t].kind == PLAN_SPARSE)
             floats += plan->tables[t].dim;
-    const double bytes = FIELDS * (8 + 4 * floats * (step ? 3 : 1));
+    const double bytes = 4 * FIELDS + ids * (4 + 4 * floats * (step ? 3 : 1));
     const double by_flops = flops * (step ? 3 : 1) / c->flops, by_bytes = bytes / c->bytes;
     *what = by_flops > by_bytes ? "flops" : "copies";
     return by_flops > by_bytes ? by_flops : by_bytes;
@@ -238,8 +253,32 @@ static void arrays_fill(struct arrays *a, const struct plan *plan, size_t unique
     }
 }
 
+/* Fields of what is told by the schema: DIN's history, then its item; labels. */
+static void schema_fill(struct job *job, struct job_field *fields)
+{
+    static const char *const labels[TASKS] = {"click", "cart", "buy"};
+    job->data.fields = fields;
+    for (size_t i = 0; i < FIELDS; i++)
+        fields[i] = (struct job_field){.name = (char *)"id", .type = FIELD_ID};
+    fields[0] = (struct job_field){
+        .name = (char *)"liked", .type = FIELD_HISTORY, .of = (char *)"item", .max = PLACES};
+    fields[1] = (struct job_field){.name = (char *)"item", .type = FIELD_ITEM};
+    job->data.fields_used = FIELDS;
+    for (size_t t = 0; job->model.family == JOB_MULTITASK && t < TASKS; t++)
+        fields[job->data.fields_used++] = (struct job_field){
+            .name = (char *)(uintptr_t)labels[t], .type = FIELD_LABEL, .weight = 1};
+}
+
+/* What model_flops counts once for each kind of rows, of DIN's history as often as there are items. */
+static double flops_of(const struct model *m, const struct job *job, const struct batch *b)
+{
+    const double items = b->ids - (FIELDS - 1);
+    const double each = 2.0 * (4 * DIM * WEIGHS + WEIGHS);
+    return (double)model_flops(m) + (job->model.family == JOB_DIN ? (items - 1) * each : 0);
+}
+
 /* FinalMLP and FinalNet as launch/jobs/frappe.yaml has them. The lists are the caller's. */
-static struct job family_job(int family, uint64_t *hidden, uint64_t *second)
+static struct job family_job(int family, uint64_t *hidden, uint64_t *second, uint64_t *weighs)
 {
     struct job job = {0};
     job.model.family = family;
@@ -252,7 +291,13 @@ static struct job family_job(int family, uint64_t *hidden, uint64_t *second)
     job.model.embedding = DIM;
     job.model.embedding_init = 1e-2;
     job.model.hidden.item = hidden;
-    job.model.hidden.used = family == JOB_FINALMLP ? 1 : family == JOB_FINALNET ? 2 : 3;
+    job.model.hidden.used = family == JOB_FINALMLP                              ? 1
+                            : family == JOB_FINALNET || family == JOB_MULTITASK ? 2
+                                                                                : 3;
+    job.model.tower.item = hidden;
+    job.model.tower.used = 1;
+    job.model.attention.item = weighs;
+    job.model.attention.used = 1;
     job.model.dropout = .2;
     job.model.batch_norm = true;
     job.model.cross = 4;
@@ -263,7 +308,10 @@ static struct job family_job(int family, uint64_t *hidden, uint64_t *second)
 static void family_run(int family, double seconds, const struct ceilings *c, const struct batch *b)
 {
     uint64_t hidden[] = {400, 400, 400}, second[] = {family == JOB_FINALMLP ? 100 : 400};
-    const struct job job = family_job(family, hidden, second);
+    uint64_t weighs[] = {WEIGHS};
+    struct job_field fields[FIELDS + TASKS];
+    struct job job = family_job(family, hidden, second, weighs);
+    schema_fill(&job, fields);
     struct errbuf err = ERRBUF_INIT;
     struct model *m;
     struct plan *plan = mem_zalloc(sizeof(*plan));
@@ -273,7 +321,7 @@ static void family_run(int family, double seconds, const struct ceilings *c, con
     }
     struct arrays a = {0};
     arrays_fill(&a, plan, b->in.unique);
-    float *logits = mem_array(BATCH, sizeof(*logits));
+    float *logits = mem_array(BATCH * TASKS, sizeof(*logits));
     struct model_loss loss;
     double rate[2];
     for (int score = 0; score < 2; score++) {
@@ -290,11 +338,11 @@ static void family_run(int family, double seconds, const struct ceilings *c, con
         }
         rate[score] = BATCH / (double)best * 1e6;
     }
-    const double flops = (double)model_flops(m);
+    const double flops = flops_of(m, &job, b);
     const char *what[2];
-    const double least[2] = {least_seconds(plan, flops, true, c, &what[0]),
-                             least_seconds(plan, flops, false, c, &what[1])};
-    printf("%-8s step %9.0f samples/s %6.1f GFLOP/s %3.0f%% of %-6s | score %9.0f samples/s "
+    const double least[2] = {least_seconds(plan, flops, b->ids, true, c, &what[0]),
+                             least_seconds(plan, flops, b->ids, false, c, &what[1])};
+    printf("%-9s step %9.0f samples/s %6.1f GFLOP/s %3.0f%% of %-6s | score %9.0f samples/s "
            "%3.0f%% of %-6s | "
            "%5.1f MB\n",
            job_family_name(family), rate[0], rate[0] * flops * 3e-9, 100 * rate[0] * least[0],
@@ -319,15 +367,16 @@ static bool listed(const char *list, const char *name) /* between commas, whole 
 int main(int argc, char **argv)
 {
     const char *families =
-        argc > 1 ? argv[1] : "lr,fm,mlp,dcnv2,widedeep,deepfm,dlrm,finalmlp,finalnet";
+        argc > 1 ? argv[1] : "lr,fm,mlp,dcnv2,widedeep,deepfm,dlrm,finalmlp,finalnet,din,multitask";
     const double seconds = argc > 2 ? atof(argv[2]) : 2;
     const char *how = argc > 3 ? argv[3] : "";
     gemm_init();
     vec_init();
     if (strstr(how, "avx2") || strstr(how, "plain"))
         (void)vec_force(strstr(how, "avx2") ? VEC_AVX2 : VEC_PLAIN);
-    struct batch b;
-    batch_fill(&b, 7);
+    struct batch b, histories;
+    batch_fill(&b, 7, 1);
+    batch_fill(&histories, 7, PLACES);
     const struct ceilings c = {.flops = 1e9 * products(!strstr(how, "blas")),
                                .bytes = copy_rate(b.in.unique * DIM * sizeof(float))};
     printf("ceilings: products %.0f GFLOP/s, copies in the cache %.1f GB/s\n", 1e-9 * c.flops,
@@ -335,7 +384,8 @@ int main(int argc, char **argv)
     printf("batch %u, %u fields, %zu unique keys\n", BATCH, FIELDS, b.in.unique);
     for (int f = JOB_LR; f < JOB_CLICK_FAMILIES; f++)
         if (listed(families, job_family_name(f)))
-            family_run(f, seconds, &c, &b);
+            family_run(f, seconds, &c, f == JOB_DIN ? &histories : &b);
     batch_free(&b);
+    batch_free(&histories);
     return 0;
 }

@@ -35,6 +35,11 @@ job 's/family: mlp/family: deepfm9/'
 refuses "unknown family" 2 "model.family.*dcnv2" "$P" check bad.yaml
 job 's/type: label/type: id/'
 refuses "no label" 2 "label" "$P" check bad.yaml
+job 's/{name: item, type: item}/{name: cart, type: label}/'
+refuses "two labels of a family that learns one" 2 "2 of type label .*multitask" "$P" check bad.yaml
+refuses "a task that isn't there" 2 "train.task: .bought. is no field of type label .there are click, cart" "$P" check bad.yaml --set model.family=multitask --set train.task=bought
+job 's/type: user/type: id/'
+refuses "GAUC without users" 2 "gauc needs a field of type user" "$P" check bad.yaml --set train.metric=gauc
 printf 'a: &x [1]\nb: *x\n' >bad.yaml
 refuses "anchor and alias" 2 "bad.yaml:1:[0-9]+: .*anchor" "$P" check bad.yaml
 awk 'BEGIN { for (i = 0; i < 2000; i++) printf "["; print "" }' >bad.yaml
@@ -51,6 +56,25 @@ refuses "a folder as job file" 2 "shop: is a folder" "$P" check shop
 refuses "bad --set" 2 "train.bathc" "$P" check job.yaml --set train.bathc=3
 refuses "slices that are no power of two" 2 "train.slices" "$P" check job.yaml --set train.consistency=bsp --set train.slices=6
 refuses "fewer shards than servers" 2 "cluster.shards" "$P" check job.yaml --set cluster.servers=4 --set cluster.shards=2
+
+# -- experiments and sums of A/B tests: 2 --
+exp() { printf "name: x\n$1\n" >exp.yaml; }
+refuses "missing experiment file" 2 "nothere.yaml" "$P" ab check nothere.yaml
+exp 'coverag: .5\nvariants: [{name: a}, {name: b}]'
+refuses "experiment: unknown key" 2 "exp.yaml:2:1: coverag.*nearest is coverage" "$P" ab check exp.yaml
+exp 'variants: [{name: a}, {name: b, version: 3, stream: s}]'
+refuses "experiment: a variant of two kinds" 2 "exp.yaml:2:[0-9]+: variants.1.: give one of" "$P" ab check exp.yaml
+exp 'variants: [{name: a, weight: .5}, {name: b, weight: .4}]'
+refuses "experiment: weights that leave users over" 2 "exp.yaml:2:[0-9]+: .*sum to 0.9" "$P" ab check exp.yaml
+exp 'window: 30\nvariants: [{name: a}, {name: b}]'
+refuses "experiment: a time without a unit" 2 "exp.yaml:2:9: window" "$P" ab assign exp.yaml -- 1
+refuses "missing sums" 2 "nothere.json" "$P" ab calc nothere.json
+echo '{"arms": [{"n": 5, "sum": 10, "sum_squares": 10}, {"n": 5, "sum": 1, "sum_squares": 1}]}' >sums.json
+refuses "sums that no numbers have" 2 "sums.json: arms.0..sum_squares is below" "$P" ab calc sums.json
+echo '{"arms": [{"n": 5, "sum": 1}, {"n": 5, "sum": 1, "sum_squares": 1}]}' >sums.json
+refuses "sums: one is missing" 2 "sums.json: arms.0..sum_squares is missing" "$P" ab calc sums.json
+echo '{"arms": [' >sums.json
+refuses "sums: truncated JSON" 2 "sums.json" "$P" ab calc sums.json
 
 # -- data: 3 --
 refuses "missing log" 3 "nothere.csv" $(train) --set data.train=nothere.csv
@@ -156,7 +180,7 @@ disk() { # disk SIZE: a fresh little disk in $WORK/small
 if [ "$(id -u)" = 0 ] && disk 100k; then
     refuses "disk full while converting" 1 "no space left" "$P" train job.yaml --out small/run
     check "no half file" sh -c '! find small -name "*.tmp*" | grep -q .'
-    disk 260k
+    disk 288k
     refuses "disk full while cuts are written" 1 "cut [0-9]+ was abandoned.*No space left" "$P" train job.yaml --out small/run
     check "no half file" sh -c '! find small -name "*.tmp*" | grep -q .'
     check "what is there verifies" "$P" snap verify small/run

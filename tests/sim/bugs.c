@@ -26,9 +26,10 @@
 #include "common/base/options.h"
 #include "tests/support/sim_world.h"
 
-enum history { LOSSY, RESUME, STALE, SCRIPT, BSP, HISTORIES };
+enum history { LOSSY, RESUME, STALE, SCRIPT, BSP, SSP, HISTORIES };
 
-static const char *const history_name[HISTORIES] = {"lossy", "resume", "stale", "script", "bsp"};
+static const char *const history_name[HISTORIES] = {"lossy",  "resume", "stale",
+                                                    "script", "bsp",    "ssp"};
 
 /* found: by one of these, first words. before: others that may see it first; then the search goes on. blind: as
  * `found` with production's checks off; NULL: they have no part in it. */
@@ -53,7 +54,9 @@ static const struct bug {
     {27, LOSSY, 40, "I16", "", NULL},       {40, LOSSY, 20, "I15", "", NULL},
     {41, LOSSY, 20, "I6", "", NULL},        {42, LOSSY, 20, "I12", "", NULL},
     {42, SCRIPT, 20, "I8", "I13", NULL},    {43, BSP, 20, "I11", "", "I11"},
-    {44, BSP, 20, "bits fault", "", NULL},
+    {44, BSP, 20, "I17", "", NULL},         {43, SSP, 20, "I7*", "", "I3"},
+    {44, SSP, 20, "I17", "", NULL},         {45, SSP, 20, "I17", "", NULL},
+    {46, SSP, 20, "I18", "", NULL},         {47, SCRIPT, 20, "I17*", "", NULL},
 };
 
 enum { BUGS = sizeof bugs / sizeof bugs[0] };
@@ -76,6 +79,7 @@ static struct verdict look(enum history h, uint64_t seed, bool loud)
     struct sim_world *w = h == LOSSY    ? sim_history_lossy(seed, true)
                           : h == RESUME ? sim_history_resume(seed, true)
                           : h == BSP    ? sim_history_bsp(seed, true)
+                          : h == SSP    ? sim_history_ssp(seed, true)
                                         : sim_history_stale(seed, true);
     v.failed = w->failed;
     memcpy(v.why, w->why, sizeof v.why);

@@ -101,7 +101,9 @@ static void move_rows(struct world *to, uint32_t t, const struct table *from)
     while (table_scan(from, &cursor, 1, &key, &slot) > 0) {
         struct table *table = to->shard[owner(to, t, key)].store->table[t];
         assert_int_equal(table_add(table, key, &added, NULL), ST_OK);
-        memcpy(table_record(table, added), table_record(from, slot), table_record_bytes(from));
+        struct row_meta *meta = table_record(table, added);
+        memcpy(meta, table_record(from, slot), table_record_bytes(from));
+        meta->stamp = meta->image = 0; /* of no log */
     }
 }
 
@@ -183,14 +185,24 @@ void serve_run_equal(const struct world *w, const struct version *v)
 
 /* -- harm -- */
 
-void serve_run_poison(struct world *w)
+static void set_first(struct world *w, float x)
 {
     uint64_t cursor = 0, key;
     uint32_t slot;
     struct world_shard *s = &w->shard[0];
     assert_true(table_scan(s->store->table[1], &cursor, 1, &key, &slot) == 1);
     undo_touch(s->open, s->store, 1, slot, key, s->stamp);
-    row_weights(table_record(s->store->table[1], slot))[0] = NAN;
+    row_weights(table_record(s->store->table[1], slot))[0] = x;
+}
+
+void serve_run_poison(struct world *w)
+{
+    set_first(w, NAN);
+}
+
+void serve_run_heal(struct world *w)
+{
+    set_first(w, 1);
 }
 
 void serve_run_manifest(const struct world *w, const struct manifest *m)

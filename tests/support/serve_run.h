@@ -15,6 +15,7 @@ struct world *serve_run_reshard(struct world *w, uint32_t shards);
 /* v is, row by row, what the shards hold (asserts); nothing was pushed since v's cut. */
 void serve_run_equal(const struct world *w, const struct version *v);
 void serve_run_poison(struct world *w); /* a row of table 0 gets a weight that is not a number */
+void serve_run_heal(struct world *w);   /* and is a number again */
 void serve_run_forge(struct world *w,
                      uint64_t k); /* the manifest of k says another hash of weights, and is whole */
 void serve_run_flip(const char *path); /* one bit of a file, in its middle */

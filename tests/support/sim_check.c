@@ -19,6 +19,8 @@
  *   I14  each step       bounds of handles, images and permits
  *   I15  each pull       no row is made; each 8th: no byte of any row changes
  *   I16  each step       (e, n) obeyed never falls
+ *   I17  push, pull      bsp, ssp: nobody is more than `permits` clocks ahead of another; no rows miss an older one
+ *   I18  each step       bsp, ssp: no pull waits whose clock is open
  *
  * A starred name is production's own check of the same thing, which ends the run: sim_check_fault.
  */
@@ -390,12 +392,13 @@ void sim_check_fault(struct sim_world *w, const char *text)
 {
     static const struct {
         const char *what, *word;
-    } by_word[] = {{"I7*", "is of interval"},         {"I7*", " open, this shard "},
-                   {"I7*", "this shard has not"},     {"I9*", "called complete"},
-                   {"I1*", "pushes, shard 0"},        {"I2*", "has records ["},
-                   {"I3*", "its positions say"},      {"I3*", "the log has"},
-                   {"I2*", "no split of this log"},   {"I7*", "of a step stored"},
-                   {"I2*", "the one before it up to"}};
+    } by_word[] = {{"I7*", "is of interval"},          {"I7*", " open, this shard "},
+                   {"I7*", "this shard has not"},      {"I9*", "called complete"},
+                   {"I1*", "pushes, shard 0"},         {"I2*", "has records ["},
+                   {"I3*", "its positions say"},       {"I3*", "the log has"},
+                   {"I2*", "no split of this log"},    {"I7*", "of a step stored"},
+                   {"I2*", "the one before it up to"}, {"I2*", "its part is ["},
+                   {"I7*", "of a step applied"},       {"I17*", "clocks ahead"}};
     for (size_t i = 0; i < sizeof by_word / sizeof by_word[0]; i++) {
         if (strstr(text, by_word[i].word) != NULL) {
             sim_fail(w, by_word[i].what, "%s", text);
@@ -444,6 +447,8 @@ void sim_check_push(struct sim_world *w, uint32_t s, const struct shard_view *be
     const struct msg_push *p = &push->u.push;
     struct sim_push q;
     bool stored = after->stored == before->stored + 1;
+    if (w->conf.ssp && p->begin == p->end && after->pushes != before->pushes)
+        w->shard[s].history.last[p->rank] = p->seq; /* a clock, and nothing else */
     if (after->step == before->step && !stored)
         goto out;
     if (after->step != before->step + !stored)
@@ -464,6 +469,75 @@ void sim_check_push(struct sim_world *w, uint32_t s, const struct shard_view *be
                  (unsigned long long)after->handle_bytes);
 out:
     free_copy((struct msg *)(uintptr_t)push);
+}
+
+/* Clocks that all workers' pushes have made; out_most: those of the fastest. */
+static uint64_t clocks(const struct sim_world *w, uint32_t s, uint64_t *out_most)
+{
+    const uint64_t *last = w->shard[s].history.last;
+    uint64_t least = UINT64_MAX;
+    *out_most = 0;
+    for (uint32_t r = 0; r < w->conf.workers; r++) {
+        least = last[r] < least ? last[r] : least;
+        *out_most = last[r] > *out_most ? last[r] : *out_most;
+    }
+    return least;
+}
+
+static struct sim_asked *find_asked(struct sim_history *h, uint32_t rank, uint64_t request)
+{
+    for (size_t i = 0; i < SIM_ASKED_MAX; i++) {
+        if (h->asked[rank][i].clock != 0 && h->asked[rank][i].request == request)
+            return &h->asked[rank][i];
+    }
+    return NULL;
+}
+
+static void note_asked(struct sim_world *w, uint32_t s, const struct msg *pull)
+{
+    struct sim_history *h = &w->shard[s].history;
+    const struct msg_pull *p = &pull->u.pull;
+    if (find_asked(h, pull->sender, p->request) != NULL || p->clock == 0)
+        return;
+    for (size_t i = 0; i < SIM_ASKED_MAX; i++) {
+        if (h->asked[pull->sender][i].clock == 0) {
+            h->asked[pull->sender][i] = (struct sim_asked){p->request, p->clock};
+            return;
+        }
+    }
+    sim_fail(w, "I14", "more pulls of worker %u wait than it has permits", pull->sender);
+}
+
+void sim_check_pulls(struct sim_world *w, uint32_t s, const struct shard_view *before,
+                     const struct shard_view *after, const struct msg *pull)
+{
+    struct sim_shard *sh = &w->shard[s];
+    struct sim_history *h = &sh->history;
+    uint64_t most, least = clocks(w, s, &most);
+    if ((!w->conf.ssp && !w->conf.bsp) || before->e != after->e || before->loading ||
+        after->loading || before->fault || after->fault)
+        return;
+    if (most - least > w->conf.permits)
+        sim_fail(w, "I17", "shard %u applied clock %llu of one worker, %llu of another", s,
+                 (unsigned long long)most, (unsigned long long)least);
+    if (pull != NULL && pull->e == after->e)
+        note_asked(w, s, pull);
+    for (uint32_t i = 0; i < sh->answers; i++) {
+        struct sim_asked *a = find_asked(h, sh->answer[i].rank, sh->answer[i].request);
+        if (a != NULL && a->clock > least + w->conf.permits - 1)
+            sim_fail(w, "I17", "shard %u answered a pull of clock %llu, some worker's are %llu", s,
+                     (unsigned long long)a->clock, (unsigned long long)least);
+        if (a != NULL)
+            a->clock = 0;
+    }
+    for (uint32_t r = 0; r < w->conf.workers && !sh->ended; r++) {
+        for (size_t i = 0; i < SIM_ASKED_MAX; i++) {
+            uint64_t clock = h->asked[r][i].clock;
+            if (clock != 0 && clock <= least + w->conf.permits - 1)
+                sim_fail(w, "I18", "shard %u let a pull of clock %llu of worker %u wait at %llu", s,
+                         (unsigned long long)clock, r, (unsigned long long)least);
+        }
+    }
 }
 
 /* ---- takes ---- */

@@ -12,7 +12,6 @@
 
 #include "common/math/merge.h"
 #include "tests/support/sim_world.h"
-#include "worker/slices.h"
 
 enum {
     KEYS_A_RECORD = 3,
@@ -51,7 +50,7 @@ void sim_job(struct job *j, const struct sim_conf *conf)
     j->train.batch = conf->batch;
     j->train.seed = 7;
     j->train.staleness = conf->permits - 1;
-    j->train.consistency = conf->bsp ? JOB_BSP : JOB_ASYNC;
+    j->train.consistency = conf->bsp ? JOB_BSP : conf->ssp ? JOB_SSP : JOB_ASYNC;
     j->train.slices = conf->bsp ? SIM_SLICES : 0;
     j->train.plateau.factor = conf->plateau_factor;
     j->train.plateau.rate_min = 1e-6;
@@ -145,8 +144,8 @@ static void sliced(const struct sim_conf *conf, struct flight *f, uint32_t rank)
     const float *list[4][SIM_SLICES];
     size_t n[SIM_SLICES], count = SIM_SLICES / conf->workers;
     for (size_t i = 0; i < count; i++) {
-        uint64_t begin = slices_at(f->begin, f->end, rank * count + i, SIM_SLICES);
-        uint64_t end = slices_at(f->begin, f->end, rank * count + i + 1, SIM_SLICES);
+        uint64_t begin = job_part_at(f->begin, f->end, rank * count + i, SIM_SLICES);
+        uint64_t end = job_part_at(f->begin, f->end, rank * count + i + 1, SIM_SLICES);
         float rows[SLICE_KEYS * EMB_DIM];
         struct grads g = {sum[i], emb[i], dense[i], stat[i]};
         n[i] = sim_batch_keys(conf, f->epoch, begin, end, keys[i], SLICE_KEYS);
@@ -176,6 +175,8 @@ void sim_gradients(const struct sim_conf *conf, struct flight *f, uint32_t rank)
     struct grads g = {f->grad_rows[0], f->grad_rows[1], f->grad_dense, f->grad_stat};
     if (conf->bsp)
         sliced(conf, f, rank);
+    else if (conf->ssp)
+        gradients(conf, f->epoch, f->part_begin, f->part_end, f->keys, f->unique, f->rows[1], &g);
     else
         gradients(conf, f->epoch, f->begin, f->end, f->keys, f->unique, f->rows[1], &g);
 }

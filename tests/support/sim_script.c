@@ -5,6 +5,8 @@
  * or anything else (load). A random history pushes, takes, writes, resolves either way, hits the bound of the
  * undo log, and recovers; the oracle keeps a copy of all rows at each take, and the hash of each row.
  *
+ * In a third of the histories the log is dealt (ssp).
+ *
  *   I7   no order or push of it puts the shard in fault
  *   I8   after each RECOVER the rows equal the copy of the base
  *   I10  a push is applied: its ACK says so
@@ -20,7 +22,16 @@
 #include "ps/snapshot/cut_hash.h"
 #include "tests/support/sim_world.h"
 
-enum { STEPS = 400, KEYS = 60, BATCH_KEYS = 6, WORLD = 2, SPLIT = 1 << 20, CUTS = 64 };
+enum {
+    STEPS = 400,
+    SSP_PART = 3,
+    STALENESS = 2,
+    KEYS = 60,
+    BATCH_KEYS = 6,
+    WORLD = 2,
+    SPLIT = 1 << 20,
+    CUTS = 64
+};
 
 struct cut_copy {
     uint64_t k, e; /* e: who wrote it */
@@ -36,7 +47,8 @@ struct script {
     struct rng rng;
     struct store *store; /* its store */
     uint64_t e, n, open, complete, complete_e, taken, resolved, used_k;
-    uint64_t seq[WORLD], upto, now_us;
+    uint64_t seq[WORLD], upto, now_us; /* upto: ssp: at the base */
+    bool ssp;
     struct cut_copy cut[CUTS];
     size_t cuts;
     struct buffer file;
@@ -192,9 +204,14 @@ static struct frame floats(struct script *x, size_t n)
     return f;
 }
 
-static void push(struct script *x)
+/* ssp: a push of rank is its part of its next step. */
+static uint64_t begin_of(const struct script *x, uint32_t rank)
 {
-    uint32_t rank = (uint32_t)below(x, WORLD);
+    return x->ssp ? x->upto + (WORLD * (x->seq[rank] - 1) + rank) * SSP_PART : x->upto;
+}
+
+static void push_of(struct script *x, uint32_t rank)
+{
     uint64_t keys[BATCH_KEYS];
     uint32_t n = 0;
     for (uint64_t key = 1 + below(x, KEYS); n < BATCH_KEYS; key += 1 + below(x, 3))
@@ -216,13 +233,15 @@ static void push(struct script *x)
     struct msg *m = msg_new(MSG_PUSH);
     m->role = ROLE_WORKER;
     m->sender = rank;
+    x->seq[rank]++;
+    const uint64_t begin = begin_of(x, rank);
     m->u.push = (struct msg_push){.rank = rank,
-                                  .seq = ++x->seq[rank],
+                                  .seq = x->seq[rank],
                                   .tag = x->open,
                                   .handle = x->handle,
                                   .n = n,
-                                  .begin = x->upto,
-                                  .end = x->upto + 3};
+                                  .begin = begin,
+                                  .end = begin + SSP_PART};
     m->frames = 5;
     m->frame[0] = f;
     m->frame[1] = floats(x, n * 2);
@@ -232,7 +251,23 @@ static void push(struct script *x)
     give(x, m);
     if (x->acked != x->seq[rank])
         sim_fail(x->w, "I10", "push %llu was not applied", (unsigned long long)x->seq[rank]);
-    x->upto += 3;
+    if (!x->ssp)
+        x->upto += SSP_PART;
+}
+
+static void push(struct script *x)
+{
+    uint32_t rank = (uint32_t)below(x, WORLD);
+    if (x->ssp && x->seq[rank] > x->seq[1 - rank] + STALENESS)
+        rank = 1 - rank;
+    push_of(x, rank);
+}
+
+/* ssp: a cut lies between steps. */
+static void finish_steps(struct script *x)
+{
+    while (x->ssp && x->seq[0] != x->seq[1] && !x->w->failed)
+        push_of(x, x->seq[0] > x->seq[1]);
 }
 
 /* H(table) by the book: the sum over all rows. */
@@ -252,13 +287,14 @@ static void take(struct script *x)
     struct shard_view v;
     if (x->taken != 0 || x->cuts == CUTS)
         return;
+    finish_steps(x);
     bool full = x->complete == 0 || x->state.need_full || below(x, 4) == 0;
     shard_view(x->shard, &v);
     *c = (struct cut_copy){.k = x->open,
                            .e = x->e,
                            .step = v.step,
                            .applied = v.applied,
-                           .upto = x->upto,
+                           .upto = x->ssp ? x->upto + WORLD * SSP_PART * x->seq[0] : x->upto,
                            .full = full};
     sim_rows_take(&c->rows, x->store);
     x->cuts++;
@@ -381,7 +417,8 @@ void sim_script(uint64_t seed, struct sim_script_result *out)
 {
     struct sim_conf conf = sim_conf_quiet(seed);
     struct errbuf err = ERRBUF_INIT;
-    struct script x = {.rng = {.key = rng_mix(seed, 21), .n = 0}, .e = 1, .open = 1};
+    struct script x = {
+        .rng = {.key = rng_mix(seed, 21), .n = 0}, .e = 1, .open = 1, .ssp = seed % 3 == 0};
     conf.undo_bytes_max = below(&x, 3) == 0 ? 9000 + below(&x, 9000) : 1 << 20;
     x.w = sim_new(&conf, NULL);
     struct shard_conf sc = {.job = x.w->job_id,
@@ -391,6 +428,9 @@ void sim_script(uint64_t seed, struct sim_script_result *out)
                             .bytes_max = (uint64_t)1 << 32,
                             .undo_bytes_max = conf.undo_bytes_max,
                             .handle_bytes_max = 2000,
+                            .consistency = x.ssp ? JOB_SSP : JOB_ASYNC,
+                            .batch = WORLD * SSP_PART,
+                            .staleness = STALENESS,
                             .grad_max = 1e6,
                             .beat_us = 10000,
                             .orphan_us = (uint64_t)1 << 60,

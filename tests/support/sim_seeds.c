@@ -140,6 +140,14 @@ static void check_bits(struct sim_world *w)
     sim_free(one);
 }
 
+struct sim_world *sim_history_ssp(uint64_t seed, bool check_all)
+{
+    struct sim_conf conf = sim_conf_lossy(seed);
+    conf.ssp = true;
+    conf.check_all |= check_all;
+    return lives(seed, conf);
+}
+
 struct sim_world *sim_history_bsp(uint64_t seed, bool check_all)
 {
     struct sim_conf conf = sim_conf_lossy(seed);

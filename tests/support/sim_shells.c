@@ -168,7 +168,9 @@ void sim_shard_start(struct sim_world *w, uint32_t s, uint64_t boot)
                               .beat_us = w->job.cluster.beat,
                               .orphan_us = w->job.cluster.orphan,
                               .workers_max = SIM_WORKERS_MAX,
-                              .bsp = w->conf.bsp,
+                              .consistency = (enum job_consistency)w->job.train.consistency,
+                              .batch = w->job.train.batch,
+                              .staleness = (uint32_t)w->job.train.staleness,
                               .pool = w->pool};
     w->shard[s] = (struct sim_shard){0};
     if (shard_new(&conf, &w->shard[s].core, &err) != ST_OK) {
@@ -232,6 +234,10 @@ static void shard_do(struct sim_world *w, uint32_t s, const struct shard_action 
         enum status st = ST_OK;
         switch (a[i].kind) {
         case SHARD_SEND:
+            if (a[i].msg->kind == MSG_ROWS && sh->answers < SIM_ANSWERS_MAX) {
+                sh->answer[sh->answers].rank = (uint32_t)a[i].to - SIM_WORKER;
+                sh->answer[sh->answers++].request = a[i].msg->u.rows.request;
+            }
             sim_send(w, SIM_SHARD + s, a[i].to == SHARD_TO_HEAD ? SIM_HEAD : (uint32_t)a[i].to,
                      a[i].msg);
             break;
@@ -279,12 +285,16 @@ void sim_shard_event(struct sim_world *w, uint32_t s, struct sim_event *ev, stru
     struct shard_view before, after;
     struct msg *push = m != NULL && m->kind == MSG_PUSH ? sim_copy_push(m) : NULL;
     bool pull = m != NULL && m->kind == MSG_PULL;
+    struct msg asked = {0};
     bool deep = pull && w->conf.check_all && ++sh->pulls % 8 == 0;
     uint64_t mark = pull ? pull_mark(w, s, deep) : 0;
     const struct shard_action *a;
     size_t n;
 
     manifest_init(&e.base);
+    if (pull)
+        asked = (struct msg){.e = m->e, .sender = m->sender, .u.pull = m->u.pull};
+    sh->answers = 0;
     switch (ev->kind) {
     case SIM_MSG: e.kind = SHARD_MSG; break;
     case SIM_LOADED:
@@ -324,6 +334,7 @@ void sim_shard_event(struct sim_world *w, uint32_t s, struct sim_event *ev, stru
     shard_check(sh->core);
     if (push != NULL)
         sim_check_push(w, s, &before, &after, push);
+    sim_check_pulls(w, s, &before, &after, pull ? &asked : NULL);
     sim_check_order(w, s, &before, &after);
     if (pull && mark != pull_mark(w, s, deep))
         sim_fail(w, "I15", "a pull changed rows of shard %u", s);

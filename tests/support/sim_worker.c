@@ -6,7 +6,6 @@
 
 #include "common/base/mem.h"
 #include "tests/support/sim_world.h"
-#include "worker/slices.h"
 
 enum { KEYS_MAX = 512, EVAL_BATCHES = 2 };
 
@@ -26,7 +25,7 @@ void sim_worker_start(struct sim_world *w, uint32_t rank, uint64_t boot, uint64_
                                .world_size = w->conf.workers,
                                .plan = &w->plan,
                                .permits = w->conf.permits,
-                               .bsp = w->conf.bsp,
+                               .dealt = job_deals(&w->job),
                                .leases_max = 2,
                                .beat_us = w->job.cluster.beat,
                                .resend_us = w->job.cluster.resend,
@@ -167,10 +166,13 @@ static void fill(struct sim_world *w, uint32_t rank, struct flight *f, uint64_t 
     f->end = end;
     if (w->conf.bsp && !f->eval) {
         uint64_t each = SIM_SLICES / w->conf.workers;
-        f->part_begin = slices_at(f->begin, f->end, rank * each, SIM_SLICES);
-        f->part_end = slices_at(f->begin, f->end, (rank + 1) * each, SIM_SLICES);
+        f->part_begin = job_part_at(f->begin, f->end, rank * each, SIM_SLICES);
+        f->part_end = job_part_at(f->begin, f->end, (rank + 1) * each, SIM_SLICES);
         begin = f->part_begin;
         end = f->part_end;
+    } else if (w->conf.ssp && !f->eval) {
+        begin = f->part_begin = job_part_at(f->begin, f->end, rank, w->conf.workers);
+        end = f->part_end = job_part_at(f->begin, f->end, rank + 1, w->conf.workers);
     }
     f->keys = f->user;
     f->unique = sim_batch_keys(&w->conf, epoch, begin, end, f->user, KEYS_MAX);

@@ -24,6 +24,8 @@
 #define SIM_FLIGHTS_MAX 8u
 #define SIM_TRACE_LINES 400u
 #define SIM_SLICES      4u /* bsp: of a step */
+#define SIM_ASKED_MAX   4u /* permits */
+#define SIM_ANSWERS_MAX 64u
 
 /* Routes: who a message is from or to. */
 enum { SIM_HEAD = 1, SIM_SHARD = 100, SIM_WORKER = 200, SIM_ROUTES = 300 };
@@ -39,6 +41,7 @@ struct sim_conf {
     uint64_t records, batch, epochs;
     uint32_t keys; /* universe of keys */
     bool bsp;      /* workers: 1, 2 or 4; permits: 1 */
+    bool ssp;
     bool has_valid;
     bool replay;           /* table emb: Adam with exact L2 instead of Adagrad */
     double plateau_factor; /* 1: the rate never changes */
@@ -120,6 +123,9 @@ struct sim_history {
     uint8_t *count;                 /* (epochs * records) times applied, the base's included */
     uint64_t last[SIM_WORKERS_MAX]; /* seq applied */
     struct sim_push stored[SIM_WORKERS_MAX]; /* bsp: of the clock under way */
+    struct sim_asked { /* pulls that were not answered at once; clock 0: none */
+        uint64_t request, clock;
+    } asked[SIM_WORKERS_MAX][SIM_ASKED_MAX];
     /* -- at the take of k -- */
     uint64_t k, step;
     size_t take_used;
@@ -138,6 +144,12 @@ struct sim_shard {
     uint64_t pulls;
     int code;
     struct schedule schedule; /* of the last order obeyed */
+    /* -- ROWS of this step -- */
+    struct {
+        uint32_t rank;
+        uint64_t request;
+    } answer[SIM_ANSWERS_MAX];
+    uint32_t answers;
     /* -- as loaded by its last RECOVER -- */
     bool loaded;
     uint64_t base_k, base_hash[PLAN_TABLES_MAX], base_rows[PLAN_TABLES_MAX];
@@ -234,6 +246,9 @@ bool sim_report(const struct sim_world *w, const char *program, uint64_t seed);
 /* bsp: several lives, then the end must be, bit for bit, that of one worker on a perfect network. */
 struct sim_world *sim_history_bsp(uint64_t seed, bool check_all);
 
+/* ssp: several lives. */
+struct sim_world *sim_history_ssp(uint64_t seed, bool check_all);
+
 /* sim_outcome.c: what a run left, to be compared bit for bit */
 struct sim_outcome {
     struct sim_rows rows;
@@ -293,6 +308,9 @@ void sim_check_push(struct sim_world *w, uint32_t s, const struct shard_view *be
                     const struct shard_view *after, const struct msg *push);
 void sim_check_order(struct sim_world *w, uint32_t s, const struct shard_view *before,
                      const struct shard_view *after);
+/* A pull came, or NULL; then the requests that the shard answered in this step. After sim_check_push. */
+void sim_check_pulls(struct sim_world *w, uint32_t s, const struct shard_view *before,
+                     const struct shard_view *after, const struct msg *pull);
 uint64_t sim_digest(const struct store *store);
 void sim_rows_take(struct sim_rows *r, const struct store *store);
 void sim_rows_release(struct sim_rows *r);

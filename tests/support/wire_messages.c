@@ -114,7 +114,8 @@ static void fill_worker(struct msg_worker_state *w, struct rng *r)
                            &w->refused,   &w->rss_bytes,    &w->stall_us_max,
                            &w->evaluated, &w->eval_count,   &w->clock};
     double *const d[] = {&w->loss_sum, &w->train_auc, &w->train_accuracy, &w->auc,    &w->auc_bound,
-                         &w->logloss,  &w->accuracy,  &w->hr10,           &w->ndcg10, &w->mrr};
+                         &w->logloss,  &w->accuracy,  &w->hr10,           &w->ndcg10, &w->mrr,
+                         &w->gauc};
     set_numbers(u, COUNT(u), r);
     set_decimals(d, COUNT(d), r);
     w->world_size = 2 + (uint32_t)rng_below(r, WORKERS_MAX - 1);
@@ -126,6 +127,12 @@ static void fill_worker(struct msg_worker_state *w, struct rng *r)
         w->progress[i] = (struct msg_progress){.epoch = rng_next(r) | 1,
                                                .split = 1 + rng_below(r, 1ull << 56),
                                                .upto = 1 + rng_below(r, 1ull << 56)};
+    memset(w->task, 0, sizeof w->task);
+    w->tasks = 1 + (uint32_t)rng_below(r, JOB_TASKS_MAX);
+    for (uint32_t t = 0; t < w->tasks; t++) {
+        double *const score[] = {&w->task[t].auc, &w->task[t].logloss, &w->task[t].rate};
+        set_decimals(score, COUNT(score), r);
+    }
     set_text(w->fault, sizeof w->fault, "fault", r);
 }
 

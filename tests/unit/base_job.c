@@ -16,6 +16,7 @@
 
 #include "common/base/file.h"
 #include "common/base/job.h"
+#include "common/base/job_task.h"
 
 #define FIELDS                                                                                     \
     "  fields:\n"                                                                                  \
@@ -143,14 +144,15 @@ static void test_refused(void **state)
     (void)state;
     refuses("", NULL,
             "job.yaml: model.family is required "
-            "(lr|fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|sasrec|lstm|gru|cnn)");
+            "(lr|fm|mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|multitask|sasrec|lstm|gru|"
+            "cnn)");
     refuses("model: {family: lr}\ntrain: {bacth: 5}\n", NULL,
             "job.yaml:2:9: train.bacth: no such key; the nearest is train.batch");
     refuses("model: {family: lr}\ntrain: {batch: 0}\n", NULL,
             "job.yaml:2:16: train.batch: 0 is below 1 (allowed: 1 to 16M)");
     refuses("model: {family: lr, hidden: [1]}\n", NULL,
             "job.yaml:1:21: model.hidden: does not apply here (it applies with "
-            "model.family=mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din)");
+            "model.family=mlp|dcnv2|widedeep|deepfm|dlrm|finalmlp|finalnet|din|multitask)");
     refuses("model:\n  cross: 2\n  family: mlp\n", NULL,
             "job.yaml:2:3: model.cross: does not apply here (it applies with model.family=dcnv2)");
     refuses("model: {family: lr}\ndata: {split: {valid: .2}}\n", NULL,
@@ -163,10 +165,10 @@ static void test_refused(void **state)
             "--set train.slices: does not apply here (it applies with train.consistency=bsp)");
     refuses("model: {family: lr}\ntrain: {consistency: bsp, staleness: 1}\n", NULL,
             "job.yaml:2:27: train.staleness: does not apply here (it applies with "
-            "train.consistency=async)");
+            "train.consistency=async|ssp)");
     refuses(least, "model.family=x",
             "--set model.family: x is not one of the choices (allowed: lr, fm, mlp, dcnv2, "
-            "widedeep, deepfm, dlrm, finalmlp, finalnet, din, sasrec, lstm, gru, cnn)");
+            "widedeep, deepfm, dlrm, finalmlp, finalnet, din, multitask, sasrec, lstm, gru, cnn)");
     refuses("model: {family: lr}\nmodel: {family: lr}\n", NULL,
             "job.yaml:2:1: model: this key stands in line 1 already");
     refuses("model: &a {family: lr}\n", NULL, "job.yaml:1:8: anchors (&name) are not allowed here");
@@ -206,15 +208,16 @@ static void test_fields_refused(void **state)
 static void test_another_family_by_set(void **state)
 {
     (void)state;
-    static const char *const families[] = {"lr",     "fm",   "mlp",      "dcnv2",    "widedeep",
-                                           "deepfm", "dlrm", "finalmlp", "finalnet", "din"};
+    static const char *const families[] = {"lr",       "fm",     "mlp",      "dcnv2",
+                                           "widedeep", "deepfm", "dlrm",     "finalmlp",
+                                           "finalnet", "din",    "multitask"};
     for (int i = 0; i < JOB_CLICK_FAMILIES; i++) {
         char set[40];
         snprintf(set, sizeof set, "model.family=%s", families[i]);
         parses(full, set);
         assert_int_equal(job.model.family, i);
         assert_string_equal(job_family_name(i), families[i]);
-        assert_int_equal(job_check(&job, &err), ST_OK);
+        assert_int_equal(job_check(&job, &err), i == JOB_MULTITASK ? ST_USAGE : ST_OK);
         assert_int_equal(job.model.hidden.used, i >= JOB_MLP ? 2 : 3); /* else the default again */
         assert_true(job.model.cross == (i == JOB_DCNV2 ? 3 : 4));
         job_release(&job);
@@ -244,6 +247,47 @@ static void check_refuses(const char *text, const char *set, const char *why)
     job_release(&job);
 }
 
+#define TASKS                                                                                      \
+    "data:\n  train: a\n  fields:\n  - {name: click, type: label}\n"                               \
+    "  - {name: u, type: user, hash: 1}\n  - {name: buy, type: label, weight: 3}\n"                \
+    "model: {family: multitask}\n"
+
+/* Labels are tasks, in their order; what does not go together is refused by name. */
+static void test_tasks(void **state)
+{
+    (void)state;
+    parses(TASKS "train: {task: buy, metric: gauc}\n", NULL);
+    assert_int_equal(job_check(&job, &err), ST_OK);
+    assert_int_equal(job_tasks(&job), 2);
+    assert_string_equal(job_task_name(&job, 0), "click");
+    assert_string_equal(job_task_name(&job, 1), "buy");
+    assert_true(job_task_weight(&job, 0) == 1 && job_task_weight(&job, 1) == 3);
+    assert_int_equal(job_task(&job), 1);
+    assert_string_equal(job_metric_name(job_metric(&job)), "gauc");
+    job_release(&job);
+    parses(TASKS, NULL);
+    assert_int_equal(job_task(&job), 0); /* the first, unless named */
+    job_release(&job);
+    check_refuses(TASKS, "train.task=bought",
+                  "train.task: \"bought\" is no field of type label (there are click, buy)");
+    check_refuses(full, "train.task=click",
+                  "train.task: \"click\" is no field of type label (there are label)");
+    check_refuses(full, "model.family=multitask",
+                  "data.fields: 1 of type label (model.family=multitask learns 2 to 8, a task "
+                  "each)");
+    check_refuses(with("label, type: label", "label, type: label, weight: 2"), NULL,
+                  "data.fields: label has a weight, which goes with model.family=multitask alone");
+    check_refuses("data:\n  train: a\n  fields:\n  - {name: y, type: label, weight: 0}\n"
+                  "  - {name: x, type: float}\n  - {name: z, type: label, weight: 0}\n"
+                  "model: {family: multitask}\n",
+                  NULL, "data.fields: the labels' weights are all 0, so nothing would be learned");
+    check_refuses("data:\n  train: a\n  fields:\n  - {name: y, type: label}\n"
+                  "  - {name: x, type: float}\nmodel: {family: mlp}\ntrain: {metric: gauc}\n",
+                  NULL,
+                  "train.metric: gauc needs a field of type user (hash: 1 keeps it out of the "
+                  "model)");
+}
+
 static void test_combinations(void **state)
 {
     (void)state;
@@ -257,7 +301,8 @@ static void test_combinations(void **state)
     check_refuses(with("{name: label, type: label}", "{name: label, type: skip}"), NULL,
                   "data.fields: 0 of type label (exactly one is needed)");
     check_refuses(with("type: user, hash: 25k", "type: label"), NULL,
-                  "data.fields: 2 of type label (exactly one is needed)");
+                  "data.fields: 2 of type label (exactly one is needed; model.family=multitask "
+                  "learns several, type skip leaves one out)");
     check_refuses(with("name: price, type: float, norm: log", "name: price, type: time"), NULL,
                   "data.fields: 2 of type time (at most one)");
     check_refuses(with("name: price, type: float, norm: log", "name: price, type: user"), NULL,
@@ -324,6 +369,27 @@ static void test_slices(void **state)
                   "workers)");
     check_refuses(with("epochs: 3", "consistency: bsp, slices: 2048"), NULL,
                   "train.slices: 2048 of a batch of 1000 records");
+}
+
+/* ssp: any number of workers, as long as each step has a record for each. */
+static void test_parts(void **state)
+{
+    (void)state;
+    parses(with("epochs: 3", "consistency: ssp, staleness: 2"), "cluster.workers=3");
+    assert_int_equal(job_check(&job, &err), ST_OK);
+    assert_true(job_deals(&job));
+    assert_string_equal(job_consistency_name(job.train.consistency), "ssp");
+    job_release(&job);
+    check_refuses(with("epochs: 3", "consistency: ssp"), "cluster.workers=1001",
+                  "train.batch: a step of 1000 records can't be dealt to 1001 workers: take at "
+                  "least as many records, or train.consistency=async");
+    uint64_t at = 10;
+    for (uint64_t r = 0; r < 7; r++) { /* parts follow one another, the first at the step's begin */
+        assert_int_equal(job_part_at(10, 15, r, 7) >= at, 1);
+        at = job_part_at(10, 15, r, 7);
+    }
+    assert_int_equal(job_part_at(10, 15, 0, 7), 10);
+    assert_int_equal(job_part_at(10, 15, 7, 7), 15);
 }
 
 static void test_splits(void **state)
@@ -461,6 +527,7 @@ static void test_dump_text(void **state)
                                             "    - name: label\n"
                                             "      type: label\n"
                                             "      column: label\n"
+                                            "      weight: 1\n"
                                             "    - name: user\n"
                                             "      type: user\n"
                                             "      column: user\n"
@@ -544,7 +611,7 @@ static void test_hash_is_pinned(void **state)
     (void)state;
     parses(svm, NULL);
     uint64_t hash = job_config_hash(&job);
-    if (hash != 0xfc2435b246e09919u)
+    if (hash != 0xf74f65f6ab9e0f27u)
         fail_msg("%016lx", (unsigned long)hash);
     job_release(&job);
 }
@@ -800,7 +867,9 @@ int main(void)
         cmocka_unit_test(test_fields_refused),
         cmocka_unit_test(test_another_family_by_set),
         cmocka_unit_test(test_combinations),
+        cmocka_unit_test(test_tasks),
         cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_parts),
         cmocka_unit_test(test_splits),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_root_by_set),

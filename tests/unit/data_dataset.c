@@ -331,7 +331,10 @@ static void uneven_blocks(void **state)
         cache_writer_bag_end(&w);
         cache_writer_num(&w, (float)i);
         cache_writer_num(&w, 0);
-        assert_int_equal(cache_writer_row_end(&w, 1, 0, i * 3, 0, &err), ST_OK);
+        assert_int_equal(
+            cache_writer_row_end(
+                &w, &(struct cache_row){.label = (const float[]){1}, .offset = i * 3}, &err),
+            ST_OK);
     }
     assert_int_equal(cache_writer_end_rows(&w, &err), ST_OK);
     h.schema_hash = schema_hash(&e->schema, &bags);

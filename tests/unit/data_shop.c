@@ -24,7 +24,8 @@ static const struct shop_config small = {.users = 2000, .items = 1000, .events =
 
 static int by_truth(const void *a, const void *b)
 {
-    double x = ((const struct shop_event *)a)->truth, y = ((const struct shop_event *)b)->truth;
+    double x = ((const struct shop_event *)a)->truth[SHOP_CLICK];
+    double y = ((const struct shop_event *)b)->truth[SHOP_CLICK];
     return x < y ? -1 : x > y;
 }
 
@@ -46,7 +47,8 @@ static void shop_keeps_its_promises(void **state)
         const struct shop_event *e = &s.e[i];
         assert_in_range(e->user, 1, small.users);
         assert_in_range(e->item, 1, small.items);
-        assert_true(e->truth > 0 && e->truth < 1);
+        assert_true(e->truth[SHOP_BUY] > 0 && e->truth[SHOP_BUY] < e->truth[SHOP_CART]);
+        assert_true(e->truth[SHOP_CART] < e->truth[SHOP_CLICK] && e->truth[SHOP_CLICK] < 1);
         assert_true(e->price > 0 && e->hour < 24 && e->position >= 1 && e->position <= 10);
         assert_true((!e->cart || e->click) && (!e->buy || e->cart));
         if (i > 0) {
@@ -71,7 +73,7 @@ static void shop_keeps_its_promises(void **state)
     qsort(s.e, s.n, sizeof *s.e, by_truth);
     double expected = 0, clicks = 0, negatives = 0, pairs = 0;
     for (size_t i = 0; i < s.n; i++) {
-        expected += s.e[i].truth;
+        expected += s.e[i].truth[SHOP_CLICK];
         clicks += s.e[i].click;
         if (s.e[i].click)
             pairs += negatives;
@@ -80,6 +82,16 @@ static void shop_keeps_its_promises(void **state)
     }
     double auc = pairs / (clicks * negatives);
     assert_true(fabs(expected - clicks) < 4 * sqrt(expected));
+    double more[SHOP_KINDS] = {0}, got[SHOP_KINDS] = {0};
+    for (size_t i = 0; i < s.n; i++) {
+        for (size_t k = 0; k < SHOP_KINDS; k++)
+            more[k] += s.e[i].truth[k];
+        got[SHOP_CLICK] += s.e[i].click;
+        got[SHOP_CART] += s.e[i].cart;
+        got[SHOP_BUY] += s.e[i].buy;
+    }
+    for (size_t k = 0; k < SHOP_KINDS; k++)
+        assert_true(fabs(more[k] - got[k]) < 4 * sqrt(more[k]));
     if (!(auc > .79 && auc < .84))
         print_error("best AUC %.4f\n", auc);
     assert_true(auc > .79 && auc < .84);
@@ -137,7 +149,7 @@ static void shop_log_converts(void **state)
     assert_int_equal(convert_job(&job, case_path("s1c"), NULL, NULL, &r, &err), ST_OK);
     for (int p = 0; p < PARTS; p++) {
         assert_int_equal(r.rows[p], w.lines[p]);
-        assert_int_equal(r.positives[p], w.clicks[p]);
+        assert_int_equal(r.positives[p], w.kinds[p][SHOP_CLICK]);
     }
     assert_int_equal(popularity_score(&job, case_path("s1c"), PART_TEST, &got, &err), ST_OK);
     if (!(got.auc > .62 && got.auc < .72))

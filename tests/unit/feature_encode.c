@@ -313,9 +313,15 @@ static void bad_schemas(void **state)
 {
     (void)state;
     refused("    - {name: a, type: id}\n", "label");
-    refused(
-        "    - {name: a, type: label}\n    - {name: b, type: label}\n    - {name: c, type: id}\n",
-        "both of type label");
+    refused("    - {name: y, type: label}\n    - {name: a, type: time}\n"
+            "    - {name: b, type: time}\n    - {name: c, type: id}\n",
+            "both of type time");
+    refused("    - {name: a, type: label}\n    - {name: b, type: label}\n"
+            "    - {name: c, type: label}\n    - {name: d, type: label}\n"
+            "    - {name: e, type: label}\n    - {name: f, type: label}\n"
+            "    - {name: g, type: label}\n    - {name: h, type: label}\n"
+            "    - {name: i, type: label}\n    - {name: z, type: id}\n",
+            "more than 8 of type label");
     refused("    - {name: a, type: label}\n", "learn");
     refused("    - {name: y, type: label}\n    - {name: a, type: id, vocab: v, hash: 5}\n"
             "    - {name: b, type: id, vocab: v, hash: 6}\n",

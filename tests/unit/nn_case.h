@@ -29,8 +29,10 @@ struct nn_case {
     struct job job; /* model.* and train.seed */
     uint64_t hidden[CASE_HIDDEN_MAX], second[CASE_HIDDEN_MAX];
     uint64_t bottom[CASE_HIDDEN_MAX], gate_hidden[CASE_HIDDEN_MAX], attention[CASE_HIDDEN_MAX];
-    struct job_field
-        schema[3]; /* of the first fields: an id (din: the history), the item, the user */
+    struct job_field schema
+        [6]; /* of the first fields: an id (din: the history), the item, the user; then labels */
+    size_t tasks; /* labels; 1: none stands in the schema */
+    uint64_t tower[CASE_HIDDEN_MAX];
     size_t n, fields, floats, unique;
     bool weights;
     size_t empty;  /* above 0: field empty - 1 has no ids in any record */
@@ -47,7 +49,7 @@ struct nn_case {
     real *w, *dw; /* (used) */
     size_t used;
     real *stat, *dstat;
-    real *logits; /* (n) */
+    real *logits; /* (T, n) */
     double loss;  /* mean */
     void *held[16];
     size_t held_used;
@@ -84,12 +86,15 @@ static inline void case_batch(struct nn_case *c)
     real *floats = case_hold(c, c->n * c->floats, sizeof(*floats));
     for (size_t i = 0; i < c->n * c->floats; i++)
         floats[i] = (real)(float)(rng_unit(14, i, 0) * 2 - 1);
-    real *labels = case_hold(c, c->n, sizeof(*labels));
+    real *labels = case_hold(c, c->n * c->tasks, sizeof(*labels));
     uint64_t *record = case_hold(c, c->n, sizeof(*record));
-    for (size_t i = 0; i < c->n; i++) {
-        labels[i] = case_pick(15, i, 2) ? 1 : 0;
-        record[i] = 1000 + 7 * i;
+    /* Of several tasks some labels are missing. */
+    for (size_t i = 0; i < c->n * c->tasks; i++) {
+        const bool missing = c->tasks > 1 && case_pick(16, i, 4) == 0;
+        labels[i] = missing ? (real)LABEL_MISSING : case_pick(15, i, 2) ? 1 : 0;
     }
+    for (size_t i = 0; i < c->n; i++)
+        record[i] = 1000 + 7 * i;
     c->in = (struct model_input){
         .n = c->n,
         .unique = c->unique,
@@ -166,12 +171,15 @@ static inline struct nn_case case_default(int family)
         .unique = 7,
         .spread = 0.3,
         .hidden = {6, 5},
+        .tasks = family == JOB_MULTITASK ? 3 : 1,
+        .tower = {4},
     };
     c.job.model.family = family;
     c.job.model.embedding = 4;
     c.job.model.embedding_init = 0.1;
     c.job.model.hidden.used = 2;
     c.job.model.cross = 2;
+    c.job.model.tower.used = 1;
     c.job.train.seed = 42;
     c.second[0] = 4;
     c.job.model.second.hidden.used = 1;
@@ -203,8 +211,14 @@ static inline void case_lists(struct nn_case *c)
     c->job.model.dlrm.bottom.item = c->bottom;
     c->job.model.finalmlp.gate_hidden.item = c->gate_hidden;
     c->job.model.attention.item = c->attention;
+    c->job.model.tower.item = c->tower;
     c->job.data.fields = c->schema;
     c->job.data.fields_used = c->fields < 3 ? c->fields : 3;
+    static const char *const names[] = {"click", "cart", "buy"};
+    static const double weights[] = {1, .5, 2};
+    for (size_t t = 0; c->tasks > 1 && t < c->tasks; t++)
+        c->schema[c->job.data.fields_used++] = (struct job_field){
+            .name = (char *)(uintptr_t)names[t], .type = FIELD_LABEL, .weight = weights[t]};
 }
 
 /* The case stands at a fixed address from here on. */
@@ -212,7 +226,7 @@ static inline enum status case_open(struct nn_case *c, struct errbuf *err)
 {
     case_lists(c);
     case_batch(c);
-    c->logits = case_hold(c, c->n, sizeof(real));
+    c->logits = case_hold(c, c->n * c->tasks, sizeof(real));
     if (!c->build) {
         enum status st = model_new(&c->job, c->fields, c->floats, c->n, &c->model, &c->plan, err);
         if (st != ST_OK)

@@ -54,19 +54,32 @@ static void open_case(struct nn_case *c)
         fail_msg("%s", err.text);
 }
 
-/* Training's and evaluation's logits; opens and closes the case. */
+/* The loss of these logits: each label that is there, by its task's weight, over the records. */
+static double slow_loss(const struct nn_case *c, const double *z)
+{
+    double sum = 0;
+    for (size_t i = 0; i < c->n * c->tasks; i++) {
+        const double y = (double)c->in.labels[i], w = job_task_weight(&c->job, i / c->n);
+        if (y >= 0)
+            sum += w * (fmax(z[i], 0) - z[i] * y + log1p(exp(-fabs(z[i]))));
+    }
+    return sum / (double)c->n;
+}
+
+/* Training's and evaluation's logits, and the loss; opens and closes the case. */
 static void formulas_hold(struct nn_case *c)
 {
     open_case(c);
-    double z[64];
-    float scored[64];
+    double z[192];
+    float scored[192];
     slow_logits(c, true, z);
     case_step(c);
-    for (size_t i = 0; i < c->n; i++)
+    assert_true(fabs(c->loss - slow_loss(c, z)) < 2e-5 * fmax(1, c->loss));
+    for (size_t i = 0; i < c->n * c->tasks; i++)
         assert_true(fabs((double)c->logits[i] - z[i]) < 2e-5 * fmax(1, fabs(z[i])));
     slow_logits(c, false, z);
     model_score(c->model, &c->in, &c->p, scored);
-    for (size_t i = 0; i < c->n; i++)
+    for (size_t i = 0; i < c->n * c->tasks; i++)
         assert_true(fabs((double)scored[i] - z[i]) < 2e-5 * fmax(1, fabs(z[i])));
     case_close(c);
 }
@@ -188,9 +201,10 @@ static void test_same_bits(void **state)
         open_case(&a);
         open_case(&b);
         case_step(&a);
-        float *dw = mem_array(a.used, sizeof(*dw)), *logits = mem_array(a.n, sizeof(*logits));
+        const size_t n = a.n * a.tasks;
+        float *dw = mem_array(a.used, sizeof(*dw)), *logits = mem_array(n, sizeof(*logits));
         memcpy(dw, a.dw, a.used * sizeof(*dw));
-        memcpy(logits, a.logits, a.n * sizeof(*logits));
+        memcpy(logits, a.logits, n * sizeof(*logits));
         const double loss = a.loss;
         model_score(a.model, &a.in, &a.p, a.logits); /* something else in between */
         memset(a.dw, 0xff, a.used * sizeof(*a.dw));
@@ -200,8 +214,8 @@ static void test_same_bits(void **state)
         assert_true(a.loss == loss && b.loss == loss);
         assert_memory_equal(a.dw, dw, a.used * sizeof(*dw));
         assert_memory_equal(b.dw, dw, a.used * sizeof(*dw));
-        assert_memory_equal(a.logits, logits, a.n * sizeof(*logits));
-        assert_memory_equal(b.logits, logits, a.n * sizeof(*logits));
+        assert_memory_equal(a.logits, logits, n * sizeof(*logits));
+        assert_memory_equal(b.logits, logits, n * sizeof(*logits));
         free(dw);
         free(logits);
         case_close(&a);
@@ -254,7 +268,8 @@ static void shuffle(const struct nn_case *c, struct shuffled *s, const size_t *o
         }
         memcpy(s->floats + i * c->floats, c->in.floats + order[i] * c->floats,
                c->floats * sizeof(float));
-        s->labels[i] = c->in.labels[order[i]];
+        for (size_t t = 0; t < c->tasks; t++)
+            s->labels[t * n + i] = c->in.labels[t * c->n + order[i]];
         s->record[i] = c->in.record[order[i]];
     }
     s->in = c->in;
@@ -282,7 +297,7 @@ static void test_score_in_any_batch(void **state)
         struct nn_case c = wide_case(family);
         open_case(&c);
         const bool own = gemm_force(true);
-        float whole[300], part[300];
+        float whole[900], part[900]; /* (T, n) */
         size_t order[300];
         model_score(c.model, &c.in, &c.p, whole);
         random_order(order, 300);
@@ -291,8 +306,9 @@ static void test_score_in_any_batch(void **state)
             for (size_t from = 0; from + sizes[k] <= 300; from += sizes[k]) {
                 shuffle(&c, &s, order + from, sizes[k]);
                 model_score(c.model, &s.in, &c.p, part);
-                for (size_t i = 0; i < sizes[k]; i++) {
-                    const float want = whole[order[from + i]];
+                for (size_t i = 0; i < sizes[k] * c.tasks; i++) {
+                    const size_t record = order[from + i % sizes[k]], task = i / sizes[k];
+                    const float want = whole[task * 300 + record];
                     assert_true(fabsf(part[i] - want) <= 1e-5f * fmaxf(1, fabsf(want)));
                     assert_true(part[i] == want || sizes[k] < 8 || !own);
                 }
@@ -313,7 +329,7 @@ static void test_dropout_hangs_on_record(void **state)
         c.job.model.activation = JOB_RELU;
         c.job.model.dropout = 0.5;
         open_case(&c);
-        float first[300], other[300];
+        float first[900], other[900]; /* (T, n); the first task is looked at */
         struct model_loss loss;
         size_t order[300];
         model_step(c.model, &c.in, &c.p, &c.g, first, &loss);
@@ -334,7 +350,7 @@ static void test_dropout_hangs_on_record(void **state)
         in.epoch = 99;
         in.record = NULL;
         model_score(c.model, &in, &c.p, first);
-        assert_memory_equal(first, other, sizeof(first));
+        assert_memory_equal(first, other, 300 * c.tasks * sizeof(*first));
         case_close(&c);
     }
 }
@@ -413,8 +429,11 @@ static void test_extreme_logits(void **state)
     for (int family = 0; family < JOB_CLICK_FAMILIES; family++) {
         struct nn_case c = wide_case(family);
         open_case(&c);
-        float *bias =
-            c.w + (tensor(&c, "dense", is_deep(family) ? "out.bias" : "linear.bias") - c.w);
+        float *bias = c.w + (tensor(&c, "dense",
+                                    family == JOB_MULTITASK ? "task2.out.bias"
+                                    : is_deep(family)       ? "out.bias"
+                                                            : "linear.bias") -
+                             c.w);
         for (int sign = -1; sign <= 1; sign += 2) {
             *bias = 1e4f * (float)sign;
             case_step(&c);

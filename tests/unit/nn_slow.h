@@ -466,6 +466,22 @@ static inline void slow_din(const struct nn_case *c, struct slow *e, double *z)
     slow_out(c, "out", e, z);
 }
 
+/* z: (T, n) */
+static inline void slow_multitask(const struct nn_case *c, struct slow *shared, double *z)
+{
+    static struct slow tower;
+    slow_mlp(c, shared);
+    memset(z, 0, c->n * c->tasks * sizeof(*z));
+    for (size_t t = 0; t < c->tasks; t++) {
+        char name[24];
+        tower = *shared;
+        (void)snprintf(name, sizeof(name), "task%u", (unsigned)t);
+        slow_net(c, name, c->tower, c->job.model.tower.used, &tower);
+        (void)snprintf(name, sizeof(name), "task%u.out", (unsigned)t);
+        slow_out(c, name, &tower, z + t * c->n);
+    }
+}
+
 static inline void slow_logits(const struct nn_case *c, bool train, double *z)
 {
     static struct slow e;
@@ -490,6 +506,7 @@ static inline void slow_logits(const struct nn_case *c, bool train, double *z)
     case JOB_FINALMLP: slow_finalmlp(c, &e, z); break;
     case JOB_FINALNET: slow_finalnet(c, &e, z); break;
     case JOB_DIN: slow_din(c, &e, z); break;
+    case JOB_MULTITASK: slow_multitask(c, &e, z); break;
     default: break;
     }
 }

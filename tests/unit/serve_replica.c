@@ -111,11 +111,154 @@ static void says_what_is_wrong(void **state)
     serve_run_free(w);
 }
 
+/* -- following -- */
+
+static void wait_shown(struct replica *r, uint64_t k)
+{
+    struct replica_stats s;
+    const uint64_t until = clock_now_us() + 20000000;
+    for (;;) {
+        replica_stats(r, &s);
+        if (s.shown_k == k) {
+            return;
+        }
+        if (clock_now_us() > until) {
+            fail_msg("cut %" PRIu64 " is shown, not %" PRIu64 ": %s", s.shown_k, k, s.why);
+        }
+        clock_sleep_us(2000);
+    }
+}
+
+static void wait_why(struct replica *r, const char *says)
+{
+    struct replica_stats s;
+    const uint64_t until = clock_now_us() + 20000000;
+    do {
+        replica_stats(r, &s);
+        clock_sleep_us(2000);
+    } while (strstr(s.why, says) == NULL && clock_now_us() < until);
+    if (strstr(s.why, says) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", s.why, says);
+    }
+}
+
+static void shows_equal(struct replica *r, struct replica_reader *rd, const struct world *w,
+                        uint64_t k)
+{
+    wait_shown(r, k);
+    const struct version *v = replica_enter(rd, 0);
+    assert_int_equal(version_cut(v), k);
+    serve_run_equal(w, v);
+    replica_leave(rd);
+}
+
+static void shows_still(struct replica_reader *rd, uint64_t k)
+{
+    assert_int_equal(version_cut(replica_enter(rd, 0)), k);
+    replica_leave(rd);
+}
+
+static void push_some(struct world *w, int n)
+{
+    for (int i = 0; i < n; i++) {
+        world_push(w, 40, 800);
+    }
+}
+
+static void follows_a_folder(void **state)
+{
+    (void)state;
+    struct world *w = serve_run_new(2, 9);
+    struct replica_conf conf = {.follow = w->dir, .quiet = true, .wait_us = 1000};
+    struct replica *r = NULL;
+    struct errbuf err = ERRBUF_INIT;
+    char path[400];
+    if (replica_open(&conf, &r, &err) != ST_OK) {
+        fail_msg("%s", err.text);
+    }
+    struct replica_reader *rd = replica_join(r);
+    assert_null(replica_enter(rd, 0)); /* nothing is there yet, and that is no error */
+    replica_leave(rd);
+    for (uint64_t k = 1; k <= 6; k++) {
+        push_some(w, 5);
+        serve_run_cut(w, k, k % 4 == 1);
+        shows_equal(r, rd, w, k);
+    }
+    /* A damaged manifest: told, and the next one is taken. */
+    snprintf(path, sizeof(path), "%s/cuts/7.json", w->dir);
+    assert_int_equal(file_write_atomic(path, "{}", 2, &err), ST_OK);
+    wait_why(r, "7.json");
+    shows_still(rd, 6);
+    /* Weights that are not finite, then a full cut of another incarnation on another number of shards, without them. */
+    serve_run_poison(w);
+    serve_run_cut(w, 8, false);
+    wait_why(r, "not finite");
+    shows_still(rd, 6);
+    assert_int_equal(replica_pin(r, 8, &err), ST_REFUSED);
+    serve_run_heal(w);
+    w = serve_run_reshard(w, 5);
+    push_some(w, 5);
+    serve_run_cut(w, 9, true);
+    shows_equal(r, rd, w, 9);
+    push_some(w, 5);
+    serve_run_cut(w, 10, false);
+    shows_equal(r, rd, w, 10);
+    uint64_t back = 0;
+    assert_int_equal(replica_rollback(r, &back, &err), ST_OK);
+    assert_int_equal(back, 9);
+    shows_still(rd, 9);
+    push_some(w, 5);
+    serve_run_cut(w, 11, false);
+    struct replica_version list[8];
+    while (replica_list(r, list, 8) < 5) { /* 9 pinned, 10, 11, and refused 8; and 6 or not */
+        struct replica_stats s;
+        replica_stats(r, &s);
+        if (s.newest_k == 11 && s.shown_total >= 9) {
+            break;
+        }
+        clock_sleep_us(2000);
+    }
+    shows_still(rd, 9);
+    replica_unpin(r);
+    shows_equal(r, rd, w, 11);
+    replica_part(rd);
+    replica_close(r);
+    serve_run_free(w);
+}
+
+/* A node that starts when the newest cut has a damaged file shows the one before, then goes on. */
+static void starts_with_an_older_whole_cut(void **state)
+{
+    (void)state;
+    struct world *w = serve_run_new(2, 10);
+    struct errbuf err = ERRBUF_INIT;
+    struct replica *r = NULL;
+    char path[400];
+    push_some(w, 5);
+    serve_run_cut(w, 1, true);
+    push_some(w, 5);
+    serve_run_cut(w, 2, true);
+    snprintf(path, sizeof(path), "%s/data/2.1.1.full.safetensors", w->dir);
+    serve_run_flip(path);
+    struct replica_conf conf = {.follow = w->dir, .quiet = true, .wait_us = 20000000};
+    assert_int_equal(replica_open(&conf, &r, &err), ST_OK);
+    wait_shown(r, 1);
+    struct replica_reader *rd = replica_join(r);
+    push_some(w, 5);
+    serve_run_cut(w, 3, true);
+    shows_equal(r, rd, w, 3);
+    replica_part(rd);
+    replica_close(r);
+    serve_run_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shows_what_the_shards_hold),
         cmocka_unit_test(says_what_is_wrong),
+        cmocka_unit_test(follows_a_folder),
+        cmocka_unit_test(starts_with_an_older_whole_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@ struct world {
     struct msg *sent[SENT_MAX];
     size_t sends;
     bool loads, exits, begins, notes;
+    bool dealt; /* the log is one split; of the whole test */
     uint64_t load_k;
     int code;
     char text[512];
@@ -127,7 +128,7 @@ static struct msg *order(struct world *w, enum mode mode)
     o->world = WORLD;
     o->world_size = 2;
     o->records = 1000;
-    o->split_records = 100;
+    o->split_records = w->dealt ? 1000 : 100;
     return m;
 }
 
@@ -639,6 +640,28 @@ static void a_pull_changes_nothing(void **state)
     release(&w);
 }
 
+/* Of a key that nobody has pushed: training pulls its initial value, an evaluation what a snapshot's reader gets. */
+static void an_absent_row_is_to_an_evaluation_what_it_is_to_a_snapshot(void **state)
+{
+    struct world w;
+    (void)state;
+    setup(&w);
+    struct plan_table *t = &w.plan.tables[0];
+    t->init = PLAN_ONE;
+    give(&w, pull(&w, 1, false));
+    const float *row = sent(&w, MSG_ROWS)->frame[0].data;
+    assert_true(row[0] == 1 && row[1] == 1);
+    t->optim.l2 = .1;
+    t->optim.l2_mode = JOB_L2_EXACT;
+    give(&w, pull(&w, 1, false));
+    row = sent(&w, MSG_ROWS)->frame[0].data;
+    assert_true(row[0] == 0 && row[1] == 0);
+    give(&w, pull(&w, 1, true));
+    row = sent(&w, MSG_ROWS)->frame[0].data;
+    assert_true(row[0] == 1 && row[1] == 1);
+    release(&w);
+}
+
 static uint64_t handle_of(struct world *w, uint32_t n)
 {
     give(w, pull(w, n, true));
@@ -828,8 +851,9 @@ static void beyond_the_bound_images_go_and_only_a_full_cut_helps(void **state)
 
 static void setup_bsp(struct world *w)
 {
-    setup_with(w, (struct shard_conf){
-                      .bytes_max = (uint64_t)1 << 28, .handle_bytes_max = 1 << 16, .bsp = true});
+    setup_with(w, (struct shard_conf){.bytes_max = (uint64_t)1 << 28,
+                                      .handle_bytes_max = 1 << 16,
+                                      .consistency = JOB_BSP});
     join(w);
 }
 
@@ -937,9 +961,159 @@ static void recover_forgets_what_was_stored(void **state)
     release(&w);
 }
 
+/* ---- ssp ---- */
+
+/* Two workers, steps of ten records, five each; one step of staleness. */
+static void setup_ssp(struct world *w)
+{
+    setup_with(w, (struct shard_conf){.bytes_max = (uint64_t)1 << 28,
+                                      .handle_bytes_max = 1 << 16,
+                                      .consistency = JOB_SSP,
+                                      .batch = 10,
+                                      .staleness = 1});
+    w->dealt = true;
+    join(w);
+}
+
+static void a_push_is_applied_at_once_and_a_pull_waits_for_the_slowest(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_ssp(&w);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, true);
+    assert_true(weight(&w, w.key[0]) == 1);
+    give(&w, pull_after(&w, 0, 1)); /* may miss the other's first push */
+    assert_non_null(sent(&w, MSG_ROWS));
+    acked(&w, push(&w, 0, 2, 10, 2), 2, false, true);
+    give(&w, pull_after(&w, 0, 2)); /* may not */
+    assert_null(sent(&w, MSG_ROWS));
+    give(&w, pull_after(&w, 0, 2)); /* asked again: answered once all the same */
+    assert_null(sent(&w, MSG_ROWS));
+    acked(&w, push(&w, 1, 1, 5, 2), 1, false, true);
+    assert_int_equal(sent(&w, MSG_ROWS)->u.rows.step, 3);
+    assert_int_equal(view(&w).applied, 15);
+    release(&w);
+}
+
+/* A worker may have two batches under way, and both wait here. */
+static void as_many_pulls_wait_as_there_are_permits(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_ssp(&w);
+    struct msg *a = pull_after(&w, 0, 2), *b = pull_after(&w, 0, 3);
+    a->u.pull.request = 21;
+    b->u.pull.request = 22;
+    give(&w, a);
+    give(&w, b);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, true);
+    acked(&w, push(&w, 1, 1, 5, 2), 1, false, true);
+    assert_int_equal(sent(&w, MSG_ROWS)->u.rows.request, 21);
+    acked(&w, push(&w, 1, 2, 15, 2), 2, false, true);
+    assert_null(sent(&w, MSG_ROWS));
+    acked(&w, push(&w, 0, 2, 10, 2), 2, false, true);
+    assert_int_equal(sent(&w, MSG_ROWS)->u.rows.request, 22);
+    release(&w);
+}
+
+static void nobody_is_further_ahead_than_the_staleness(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_ssp(&w);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, true);
+    acked(&w, push(&w, 0, 2, 10, 2), 2, false, true);
+    faulted(&w, push(&w, 0, 3, 20, 2), "2 clocks ahead, staleness is 1");
+    release(&w);
+}
+
+static void a_push_has_its_ranks_part_of_its_ranks_next_step(void **state)
+{
+    static const struct {
+        uint32_t rank;
+        uint64_t seq, begin;
+        const char *word;
+    } bad[] = {{1, 1, 0, "[0, 5), its part is [5, 10)"},
+               {0, 2, 0, "[0, 5), its part is [10, 15)"},
+               {0, 2, 20, "[20, 25), its part is [10, 15)"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct world w;
+        setup_ssp(&w);
+        acked(&w, push(&w, 0, 1, 0, 2), 1, false, true);
+        faulted(&w, push(&w, bad[i].rank, bad[i].seq, bad[i].begin, 2), bad[i].word);
+        assert_int_equal(view(&w).doubled, i < 2 ? 5 : 0);
+        assert_int_equal(view(&w).skipped, i < 2 ? 0 : 10);
+        release(&w);
+    }
+}
+
+static void a_cut_between_the_clocks_of_two_workers_is_a_fault(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_ssp(&w);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, true);
+    w.open = 2;
+    faulted(&w, order(&w, MODE_TAKE), "1 of 2 pushes of a step applied");
+    release(&w);
+}
+
+static void recover_begins_with_clock_zero(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_ssp(&w);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, true);
+    acked(&w, push(&w, 1, 1, 5, 2), 1, false, true);
+    give(&w, pull_after(&w, 0, 3));
+    w.e = 2;
+    w.n = 0;
+    give(&w, order(&w, MODE_RECOVER));
+    give(&w, order(&w, MODE_RUN));
+    acked(&w, push(&w, 1, 1, 5, 2), 1, false,
+          true); /* the base has no record: from the beginning */
+    give(&w, pull_after(&w, 1, 2));
+    assert_null(sent(&w, MSG_ROWS));
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, true);
+    assert_non_null(sent(&w, MSG_ROWS)); /* and the pull of the old incarnation is gone */
+    release(&w);
+}
+
+/* The last step of the log has one record: a part of it is empty, and moves nothing but the clock. */
+static void a_part_without_records_is_only_a_clock(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_ssp(&w);
+    struct msg *m = order(&w, MODE_RUN);
+    m->u.order.records = m->u.order.split_records = 1;
+    give(&w, m);
+    m = push(&w, 0, 1, 0, 0);
+    m->u.push.end = 0;
+    acked(&w, m, 1, false, false);
+    m = push(&w, 1, 1, 0, 2);
+    m->u.push.end = 1;
+    acked(&w, m, 1, false, true);
+    assert_int_equal(view(&w).applied, 1);
+    struct table *t = shard_store(w.s)->table[2];
+    uint64_t block = 0;
+    uint32_t slot;
+    table_find(t, &block, 1, &slot);
+    assert_true(row_weights(table_record(t, slot))[0] == 1); /* moved once */
+    release(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_push_is_applied_at_once_and_a_pull_waits_for_the_slowest),
+        cmocka_unit_test(as_many_pulls_wait_as_there_are_permits),
+        cmocka_unit_test(nobody_is_further_ahead_than_the_staleness),
+        cmocka_unit_test(a_push_has_its_ranks_part_of_its_ranks_next_step),
+        cmocka_unit_test(a_cut_between_the_clocks_of_two_workers_is_a_fault),
+        cmocka_unit_test(recover_begins_with_clock_zero),
+        cmocka_unit_test(a_part_without_records_is_only_a_clock),
         cmocka_unit_test(a_fresh_shard_joins_by_recover_only),
         cmocka_unit_test(an_older_order_is_not_obeyed),
         cmocka_unit_test(whom_a_greater_e_does_not_name_exits),
@@ -955,6 +1129,7 @@ int main(void)
         cmocka_unit_test(foul_gradients_are_refused_row_by_row_and_reported),
         cmocka_unit_test(a_full_table_refuses_new_rows_and_updates_old_ones),
         cmocka_unit_test(a_pull_changes_nothing),
+        cmocka_unit_test(an_absent_row_is_to_an_evaluation_what_it_is_to_a_snapshot),
         cmocka_unit_test(a_handle_stands_for_its_keys_until_it_is_gone),
         cmocka_unit_test(handles_are_bounded_the_oldest_go),
         cmocka_unit_test(takes_once_by_whichever_order_says_so_first),

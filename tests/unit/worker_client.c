@@ -226,7 +226,7 @@ static void setup_with(struct world *w, bool bsp)
                                .world_size = 2,
                                .plan = &w->plan,
                                .permits = bsp ? 1 : 2,
-                               .bsp = bsp,
+                               .dealt = bsp,
                                .leases_max = 2,
                                .beat_us = BEAT_US,
                                .resend_us = RESEND_US,
