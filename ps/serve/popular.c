@@ -8,7 +8,8 @@
 #include "common/base/mem.h"
 #include "common/data/dataset.h"
 
-#define RECORDS 4096u
+#define RECORDS     4096u
+#define RECORDS_MAX 10000000u /* of train, the newest: a node should be up in seconds */
 
 static int by_key(const void *a, const void *b)
 {
@@ -45,7 +46,8 @@ static void count_train(struct popular *p)
     batch_init(&b, d, RECORDS);
     enum status st = ST_OK;
     const uint64_t rows = dataset_rows(d);
-    for (uint64_t at = 0; at < rows && st == ST_OK; at += RECORDS) {
+    for (uint64_t at = rows > RECORDS_MAX ? rows - RECORDS_MAX : 0; at < rows && st == ST_OK;
+         at += RECORDS) {
         const size_t n = rows - at < RECORDS ? (size_t)(rows - at) : RECORDS;
         for (size_t i = 0; i < n; i++)
             row[i] = at + i;

@@ -1,7 +1,7 @@
 /* popular.h - the items that most people took: for those of whom nothing is known, and as candidates of click models.
  *
- * An item's score: its records in the training part (of sequences from the catalog; of click models the positive ones,
- * counted from the cache when the node starts, where there is one) + its recent positive events on this node, each
+ * An item's score: its records in the training part (of sequences from the catalog; of click models the positive ones
+ * of the newest ten million, counted from the cache when the node starts, where there is one) + its recent positive events on this node, each
  * half as much a day later. The list is made by the writer and shown by one atomic pointer.
  */
 #ifndef PENSTOCK_PS_SERVE_POPULAR_H

@@ -29,6 +29,7 @@ enum status predict_init(struct predict *p, const struct model_view *view,
     p->number = mem_array(D + 1, sizeof(*p->number));
     p->shared_number = mem_array(D + 1, sizeof(*p->shared_number));
     p->span = mem_array(view->batch_max, sizeof(*p->span));
+    p->unused = mem_array(view->model->plan.tables[0].dim, sizeof(*p->unused));
     mem_grow(&p->logits, &p->logits_cap, view->batch_max, sizeof(*p->logits));
     if (view->ranks)
         p->states = mem_array(view->batch_max * view->width, sizeof(*p->states));
@@ -45,6 +46,7 @@ void predict_release(struct predict *p)
     free(p->logits);
     free(p->states);
     free(p->absent);
+    free(p->unused);
     free(p->key);
     free(p->key_end);
     free(p->shared);
@@ -263,15 +265,13 @@ static void count_absent(struct predict *p)
 {
     const struct batch *b = &p->batch;
     const struct encoder *e = p->view->encoder;
-    const size_t F = b->fields, dim = p->view->model->plan.tables[0].dim;
-    float *unused = mem_alloc(dim * sizeof(*unused));
+    const size_t F = b->fields;
     mem_grow(&p->absent, &p->absent_cap, b->unique, sizeof(*p->absent));
     for (size_t u = 0; u < b->unique; u++) {
         size_t absent = 0;
-        version_rows(p->version, 0, &b->keys[u], 1, unused, &absent);
+        version_rows(p->version, 0, &b->keys[u], 1, p->unused, &absent);
         p->absent[u] = absent > 0;
     }
-    free(unused);
     for (size_t s = 0; s < p->spans; s++) {
         const struct span *span = &p->span[s];
         for (size_t i = 0; i < span->n; i++)

@@ -51,6 +51,7 @@ struct predict {
     float *states;   /* (batch_max, width) sequences */
     uint8_t *absent; /* (unique) */
     size_t absent_cap;
+    float *unused; /* a row of table 0 */
     /* -- the user's part, encoded -- */
     uint64_t *key; /* all fields, one behind the other */
     size_t key_cap;

@@ -100,11 +100,6 @@ bool state_user_gone(const struct state *s, const char *id, size_t n)
     return e != NULL && e->gone;
 }
 
-const char *state_type(const struct state *s, uint8_t type)
-{
-    return atomic_load(&s->type[type]);
-}
-
 double state_heat(const struct state *s, uint32_t item, int64_t now)
 {
     if (item >= s->heat_cap)

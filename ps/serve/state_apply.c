@@ -73,7 +73,7 @@ static struct id read_id(struct reader *in)
 {
     struct id id = {.n = reader_u16(in)};
     id.text = (const char *)reader_view(in, id.n);
-    if (id.n == 0 || id.n > ID_MAX)
+    if (id.n == 0 || id.n > ID_MAX || (!in->bad && memchr(id.text, 0, id.n) != NULL))
         in->bad = true;
     return id;
 }
@@ -117,6 +117,11 @@ static uint8_t type_of(struct state *s, struct id name)
             return (uint8_t)t;
     }
     return 0;
+}
+
+const char *state_type(const struct state *s, uint8_t type)
+{
+    return atomic_load(&s->type[type]);
 }
 
 /* ---- users -------------------------------------------------------------------------------------- */
@@ -164,8 +169,11 @@ void state_warm(struct state *s, const struct happening *event)
 {
     if (!event->positive)
         return;
-    if (event->item >= s->heat_cap)
+    if (event->item >= s->heat_cap) {
+        const size_t had = s->heat_cap;
         mem_grow(&s->heat, &s->heat_cap, (size_t)event->item + 1, sizeof(*s->heat));
+        memset(s->heat + had, 0, (s->heat_cap - had) * sizeof(*s->heat));
+    }
     struct heat *h = &s->heat[event->item];
     const int64_t now = event->time > h->time ? event->time : h->time;
     h->sum = h->sum * exp2(-(double)(now - h->time) / (double)HEAT_HALF_US) +
