@@ -109,21 +109,21 @@ SRC_snapshot := $(call in,ps/snapshot, \
     chain cut cut_file cut_hash cut_list diff fence manifest manifest_dir names part place prune restore \
     safetensors undo verify)
 SRC_serve    := $(call in,ps/serve, \
-    call cells exposure follow http_health http_infer http_metrics http_openapi http_routes http_service \
+    call cells exposure fetcher follow http_health http_infer http_metrics http_openapi http_routes http_service \
     http_versions interaction journal model_view node popular predict registry replica rows seen service \
-    service_check service_recommend service_score service_write shelf source_dir stage state state_apply version \
-    versions)
+    service_check service_recommend service_score service_write shelf source_dir source_tcp stage state state_apply \
+    version versions)
 SRC_train    := $(call in,ps/train, \
     applier clock cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \
     head_peers head_report head_step head_thread ps_run recipe recv_order recv_pull recv_push shard_cut \
-    shard_load shard_log shard_state shard_step shard_thread)
+    shard_load shard_log shard_state shard_step shard_thread stream stream_thread)
 SRC_worker   := $(call in,worker, \
     baseline candidates client_order client_pull client_push client_state client_step comm ease evaluate feeder \
     flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
     ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_serve cmd_serving cmd_snap cmd_status \
     cmd_submit cmd_train exporter final folds hosts node_ask place prepare run watch)
-PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
+PROTO        := $(addprefix proto/,cluster.proto envelope.proto stream.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.
 ROOMS_base     := base
