@@ -42,7 +42,7 @@ static void reserve(struct batch *b, size_t keys, bool weighted)
     b->seen_cap = seen;
 }
 
-static void lay_out(struct batch *b, size_t fields, size_t floats, size_t n_max)
+static void lay_out(struct batch *b, size_t fields, size_t floats, size_t labels, size_t n_max)
 {
     memset(b, 0, sizeof *b);
     b->n_max = n_max;
@@ -50,10 +50,8 @@ static void lay_out(struct batch *b, size_t fields, size_t floats, size_t n_max)
     b->floats_used = floats;
     b->offsets = mem_array(n_max * b->fields + 1, sizeof *b->offsets);
     b->floats = mem_array(n_max * b->floats_used + 1, sizeof *b->floats);
-    b->labels_used = h->shape.labels;
+    b->labels_used = labels;
     b->labels = mem_array(n_max * b->labels_used + 1, sizeof *b->labels);
-    if (h->shape.flags & CACHE_USERS)
-        b->users = mem_array(n_max + 1, sizeof *b->users);
     b->record = mem_array(n_max + 1, sizeof *b->record);
     b->seen_mask = SEEN_FIRST - 1;
 }
@@ -61,7 +59,9 @@ static void lay_out(struct batch *b, size_t fields, size_t floats, size_t n_max)
 void batch_init(struct batch *b, const struct dataset *d, size_t n_max)
 {
     const struct cache_header *h = &d->header;
-    lay_out(b, h->shape.fields, h->shape.floats, n_max);
+    lay_out(b, h->shape.fields, h->shape.floats, h->shape.labels, n_max);
+    if (h->shape.flags & CACHE_USERS)
+        b->users = mem_array(n_max + 1, sizeof *b->users);
     /* Twice the mean and the longest record: a batch beyond that grows once, in warm-up or never. */
     uint64_t mean = h->rows > 0 ? h->keys / h->rows + 1 : 1;
     uint64_t keys = (h->shape.flags & CACHE_RAGGED) ? 2 * mean * n_max + h->record_keys_max
@@ -73,7 +73,7 @@ void batch_init(struct batch *b, const struct dataset *d, size_t n_max)
 
 void batch_open(struct batch *b, size_t fields, size_t floats, bool weighted, size_t n_max)
 {
-    lay_out(b, fields, floats, n_max);
+    lay_out(b, fields, floats, 1, n_max);
     reserve(b, n_max * fields, weighted);
     batch_clear(b);
 }
