@@ -207,6 +207,8 @@ void http_frame_header(struct http_frame *f, const char *name, size_t name_n, co
         f->hosts++;
     } else if (is(name, name_n, "authorization")) {
         f->tokens++;
+    } else if (is(name, name_n, "sec-fetch-site")) {
+        f->cross_site = f->cross_site || is(value, value_n, "cross-site");
     } else if (is(name, name_n, "expect")) {
         f->expects++;
         f->bad_expect = f->bad_expect || !is(value, value_n, "100-continue");
@@ -237,6 +239,10 @@ unsigned http_frame_judge(const struct http_frame *f, bool modern, struct errbuf
     if (why != NULL) {
         (void)errbuf_set(err, ST_BAD_DATA, "%s", why);
         return 400;
+    }
+    if (f->cross_site) {
+        (void)errbuf_set(err, ST_REFUSED, "a page of another site may not ask this node");
+        return 403;
     }
     if (f->bad_expect) {
         (void)errbuf_set(err, ST_BAD_DATA, "Expect: only 100-continue is known");

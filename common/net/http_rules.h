@@ -44,11 +44,13 @@ struct http_frame {
     uint64_t length; /* of the body, if lengths */
     bool chunked, bad_length, bad_encoding, bad_expect;
     bool bad_name, bad_value;
+    bool cross_site; /* a browser says that a page of another site asks */
 };
 
 void http_frame_header(struct http_frame *f, const char *name, size_t name_n, const char *value,
                        size_t value_n);
-/* 0, or the code to answer with a text: 400, 417. modern: HTTP/1.1. */
+/* 0, or the code to answer with a text: 400, 403, 417. modern: HTTP/1.1. A page that a browser shows may not ask a node on the
+ * reader's own loopback: 403 by Sec-Fetch-Site (W3C Fetch Metadata). */
 unsigned http_frame_judge(const struct http_frame *f, bool modern, struct errbuf *err);
 
 /* Whether the value of an Authorization header is "Bearer " and this token; the time taken does not tell where they

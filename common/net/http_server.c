@@ -187,20 +187,32 @@ static enum status take_down(struct http_server *s, uint64_t until_us)
     return all;
 }
 
+static enum status check(const struct http_conf *conf, struct sockaddr_in *in, struct errbuf *err)
+{
+    enum status st = address_parse(conf->address, conf->what, in, err);
+    const bool has_token = conf->token != NULL && conf->token[0] != '\0';
+    if (st == ST_OK && (ntohl(in->sin_addr.s_addr) >> 24) != 127 && !has_token && !conf->anyone) {
+        st = errbuf_set(err, ST_USAGE,
+                        "%s: %s is not loopback: whoever reaches it could ask and change "
+                        "everything; give a token, or listen on 127.0.0.1",
+                        conf->what, conf->address);
+    }
+    return st;
+}
+
+enum status http_server_check(const struct http_conf *conf, struct errbuf *err)
+{
+    struct sockaddr_in in;
+    return check(conf, &in, err);
+}
+
 enum status http_server_start(const struct http_conf *conf, const struct http_owner *owner,
                               struct http_server **out, struct errbuf *err)
 {
     struct sockaddr_in in;
-    enum status st = address_parse(conf->address, conf->what, &in, err);
+    enum status st = check(conf, &in, err);
     if (st != ST_OK) {
         return st;
-    }
-    const bool has_token = conf->token != NULL && conf->token[0] != '\0';
-    if ((ntohl(in.sin_addr.s_addr) >> 24) != 127 && !has_token && !conf->anyone) {
-        return errbuf_set(err, ST_USAGE,
-                          "%s: %s is not loopback: whoever reaches it could ask and change "
-                          "everything; give a token, or listen on 127.0.0.1",
-                          conf->what, conf->address);
     }
     struct http_server *s = mem_zalloc(sizeof(*s));
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);

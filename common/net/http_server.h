@@ -91,6 +91,8 @@ struct http_server; /* opaque */
 MUST_CHECK enum status http_address_check(const char *address, const char *what,
                                           struct errbuf *err);
 
+/* What http_server_start would refuse before it listens: the address, and one beyond loopback without a token. */
+MUST_CHECK enum status http_server_check(const struct http_conf *conf, struct errbuf *err);
 /* Listen and answer. owner, conf and what they point to: copied, but borrowed strings live as long as the server. Without HOST
  * on 127.0.0.1; port 0 is chosen by the system. Beyond loopback without a token: ST_USAGE. */
 MUST_CHECK enum status http_server_start(const struct http_conf *conf,

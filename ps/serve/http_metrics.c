@@ -65,6 +65,18 @@ static void put_requests(const struct node *n, struct buffer *out)
                    "Requests in those batches.", (double)requests);
 }
 
+static void put_events(const struct node *n, struct buffer *out)
+{
+    uint64_t counts[NODE_BUCKETS + 1];
+    for (size_t b = 0; b <= NODE_BUCKETS; b++) {
+        counts[b] = load(&n->event_bucket[b]);
+    }
+    prometheus_metric(out, "penstock_event_to_rank_seconds", PROMETHEUS_HISTOGRAM,
+                      "From a whole request with events until the next ranking sees them.");
+    prometheus_histogram(out, "penstock_event_to_rank_seconds", NULL, NULL, call_edges, counts,
+                         NODE_BUCKETS, (double)load(&n->event_us) * 1e-6);
+}
+
 static void put_connections(const struct node *n, struct buffer *out)
 {
     struct http_stats s;
@@ -111,8 +123,14 @@ static void put_replica(const struct node *n, struct buffer *out)
                    (double)s.mismatch_total);
     prometheus_one(out, "penstock_crc_errors_total", COUNTER, "Files or messages found damaged.",
                    (double)s.damaged_total);
-    prometheus_one(out, "penstock_resync_total", COUNTER, "Full loads of the newest chain.",
-                   (double)s.resync_total);
+    prometheus_one(out, "penstock_delta_lag_seq", GAUGE,
+                   "Cuts heard of that are newer than the newest one shown.",
+                   s.newest_k > s.shown_k ? (double)(s.newest_k - s.shown_k) : 0);
+    prometheus_metric(out, "penstock_resync_total", COUNTER, "Loads of the newest chain anew.");
+    prometheus_sample(out, "penstock_resync_total", "kind", "full", (double)s.resync_total);
+    prometheus_metric(out, "penstock_rollback_total", COUNTER, "Rollbacks.");
+    prometheus_sample(out, "penstock_rollback_total", "reason", "asked",
+                      (double)load(&n->rollbacks));
     prometheus_one(out, "penstock_stream_retries_total", COUNTER, "Questions asked again.",
                    (double)s.retried_total);
     prometheus_one(out, "penstock_stream_bytes_total", COUNTER, "Bytes fetched.",
@@ -166,6 +184,7 @@ void http_metrics(struct call *c)
     struct buffer out = BUFFER_INIT;
     put_latencies(n, &out);
     put_requests(n, &out);
+    put_events(n, &out);
     put_connections(n, &out);
     put_replica(n, &out);
     put_service(n, &out);

@@ -66,6 +66,9 @@ void http_versions_rollback(struct call *c)
     struct errbuf err = ERRBUF_INIT;
     uint64_t k = 0;
     enum status st = replica_rollback(c->loop->node->replica, &k, &err);
+    if (st == ST_OK) {
+        atomic_fetch_add_explicit(&c->loop->node->rollbacks, 1, memory_order_relaxed);
+    }
     /* There is nothing older: the node's state, not a wrong name. */
     answer(c, st == ST_NOT_FOUND ? ST_REFUSED : st, &err);
 }

@@ -13,7 +13,7 @@
 #include "ps/serve/http_openapi.h"
 #include "ps/serve/http_routes.h"
 
-#define WRITES_MAX  8192u
+#define WRITES_MAX  2048u
 #define WRITE_BATCH 256u
 #define TICK_US     1000000u
 
@@ -22,6 +22,15 @@ static void count(_Atomic uint64_t *v, uint64_t n)
 {
     atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + n,
                           memory_order_relaxed);
+}
+
+static size_t bucket_of(uint64_t took_us)
+{
+    size_t b = 0;
+    while (b < NODE_BUCKETS && (double)took_us * 1e-6 > call_edges[b]) {
+        b++;
+    }
+    return b;
 }
 
 /* -- what a loop does --------------------------------------------------------------------------- */
@@ -117,11 +126,7 @@ static void loop_done(void *arg, unsigned loop, const struct http_request *r, un
     if (r->whole_us != 0) {
         const size_t route = (size_t)(c->route - n->routes);
         const uint64_t took_us = clock_now_us() - r->whole_us;
-        size_t b = 0;
-        while (b < NODE_BUCKETS && (double)took_us * 1e-6 > call_edges[b]) {
-            b++;
-        }
-        count(&counts->bucket[route][b], 1);
+        count(&counts->bucket[route][bucket_of(took_us)], 1);
         count(&counts->sum_us[route], took_us);
     }
     call_drop(c);
@@ -137,6 +142,11 @@ static void write_batch(struct node *n, struct call **call, struct service_reque
     service_write(n->service, ask, m);
     for (size_t i = 0; i < m; i++) {
         struct call *c = call[i];
+        if (c->request.kind == SERVICE_EVENTS && c->request.status == 202) {
+            const uint64_t took_us = clock_now_us() - c->http->whole_us;
+            count(&n->event_bucket[bucket_of(took_us)], 1);
+            count(&n->event_us, took_us);
+        }
         if (service_writes(c->request.kind)) { /* else only its exposure was written */
             struct json *answer = c->request.answer;
             c->request.answer = NULL;
@@ -231,15 +241,27 @@ static enum status start_loop(struct node *n, unsigned i, struct errbuf *err)
     return service_worker_new(n->service, &l->worker, err);
 }
 
-static enum status start_http(struct node *n, struct errbuf *err)
+static struct http_conf http_conf_of(const struct node_conf *c)
 {
     struct http_conf conf = HTTP_CONF_DEFAULT;
+    conf.address = c->http;
+    conf.what = "--http";
+    conf.token = c->token;
+    conf.open_paths = http_routes_open;
+    return conf;
+}
+
+enum status node_check(const struct node_conf *c, struct errbuf *err)
+{
+    const struct http_conf conf = http_conf_of(c);
+    return http_server_check(&conf, err);
+}
+
+static enum status start_http(struct node *n, struct errbuf *err)
+{
+    struct http_conf conf = http_conf_of(&n->conf);
     const struct http_owner owner = {
         .arg = n, .head = loop_head, .serve = loop_serve, .idle = loop_idle, .done = loop_done};
-    conf.address = n->conf.http;
-    conf.what = "--http";
-    conf.token = n->conf.token;
-    conf.open_paths = http_routes_open;
     conf.loops = n->loops;
     conf.held_max = n->conf.held_max;
     conf.connections_max = n->conf.connections_max;

@@ -84,9 +84,14 @@ struct node {
     struct replica_reader *writer_reader;
     struct thread writer;
     _Atomic uint64_t exposures_dropped; /* the queue was full */
+    _Atomic uint64_t event_bucket[NODE_BUCKETS + 1],
+        event_us; /* a whole event until rankings see it */
+    _Atomic uint64_t rollbacks;
     atomic_bool draining;
 };
 
+/* What node_start would refuse of conf before it listens; before a model is loaded for nothing. */
+MUST_CHECK enum status node_check(const struct node_conf *conf, struct errbuf *err);
 /* Starts everything and listens. replica, service: borrowed until node_stop has returned ST_OK. */
 MUST_CHECK enum status node_start(const struct node_conf *conf, struct replica *replica,
                                   struct service *service, struct node **out, struct errbuf *err);

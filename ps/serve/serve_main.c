@@ -182,9 +182,10 @@ static enum status start(struct serving *s, struct errbuf *err)
                                          .follow = c->follow,
                                          .keep = (uint32_t)c->keep,
                                          .wait_us = c->wait_s * 1000000u};
-    enum status st = http_address_check(c->http, "--http", err);
-    if (st == ST_OK && c->token_file != NULL) {
-        st = read_token(c->token_file, &s->token, err);
+    enum status st = c->token_file != NULL ? read_token(c->token_file, &s->token, err) : ST_OK;
+    const struct node_conf node = {.http = c->http, .token = s->token, .loops = (unsigned)c->loops};
+    if (st == ST_OK) {
+        st = node_check(&node, err);
     }
     if (st == ST_OK) {
         st = replica_open(&replica, &s->replica, err);
@@ -201,8 +202,6 @@ static enum status start(struct serving *s, struct errbuf *err)
     const struct service_conf service = {.state = s->state};
     st = service_new(&service, &s->replica, 1, &s->service, err);
     if (st == ST_OK) {
-        const struct node_conf node = {
-            .http = c->http, .token = s->token, .loops = (unsigned)c->loops};
         st = node_start(&node, s->replica, s->service, &s->node, err);
     }
     return st;

@@ -155,6 +155,8 @@ static void frames(void **state)
         {"Host: a|X: a\x01", true, 400},
         {"Host: a|Authorization: Bearer x|Authorization: Bearer y", true, 400},
         {"Host: a|Expect: 200-ok", true, 417},
+        {"Host: a|Sec-Fetch-Site: cross-site", true, 403},
+        {"Host: a|Sec-Fetch-Site: same-origin", true, 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct http_frame f;
