@@ -110,9 +110,9 @@ SRC_snapshot := $(call in,ps/snapshot, \
     safetensors undo verify)
 SRC_serve    := $(call in,ps/serve, \
     call cells exposure fetcher follow http_health http_infer http_metrics http_openapi http_routes http_service \
-    http_versions interaction journal model_view node popular predict registry replica rows seen service \
-    service_check service_recommend service_score service_write shelf source_dir source_tcp stage state state_apply \
-    version versions)
+    http_versions infer interaction journal model_view node popular predict registry replica rows seen service \
+    service_check service_recommend service_score service_write shelf source_dir source_tcp stage state \
+    state_apply version versions)
 SRC_train    := $(call in,ps/train, \
     applier clock cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \
     head_peers head_report head_step head_thread ps_run recipe recv_order recv_pull recv_push shard_cut \
@@ -178,6 +178,7 @@ FUZZ_reader_libsvm := $(ROOMS_data)
 FUZZ_reader_named  := $(ROOMS_data)
 FUZZ_reader_text   := $(ROOMS_data)
 FUZZ_safetensors   := $(ROOMS_snapshot)
+FUZZ_serve_infer   := $(ROOMS_serve)
 FUZZ_stream        := $(ROOMS_base)
 FUZZ_wire_frames   := $(ROOMS_net)
 

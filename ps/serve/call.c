@@ -32,9 +32,7 @@ void call_drop(struct call *c)
     json_free(c->request.answer);
     json_free(c->body);
     json_free(c->query);
-    if (c->infer != NULL) {
-        c->infer_free(c->infer);
-    }
+    infer_free(c->infer);
     free(c);
 }
 

@@ -10,12 +10,11 @@
 
 #include "common/base/json.h"
 #include "common/net/http_server.h"
+#include "ps/serve/infer.h"
 #include "ps/serve/node.h"
 #include "ps/serve/service.h"
 
 #define CALL_IDS_MAX 2u
-
-struct infer; /* of http_infer.c */
 
 struct call {
     struct http_request *http; /* the server's; gone once it is answered */
@@ -26,7 +25,6 @@ struct call {
     struct json *body, *query; /* owned */
     struct service_request request;
     struct infer *infer; /* owned; NULL: of another route */
-    void (*infer_free)(struct infer *f);
     /* Turns a scored request into its answer, where that is not request.answer as it is; NULL: it is. */
     void (*scored)(struct call *c);
     atomic_uint holders;
