@@ -73,15 +73,15 @@ MPI_LIBS   = $(eval MPI_LIBS := $$(shell pkg-config --libs ompi-c))$(MPI_LIBS)
 ROOMS := base math nn feature data wire net metrics store optim snapshot serve train worker launch
 
 # The programs' mains stay out of the archives.
-MAINS := ps/train/ps_main.c worker/worker_main.c launch/penstock.c
+MAINS := ps/train/ps_main.c ps/serve/serve_main.c worker/worker_main.c launch/penstock.c
 
 # By hand, in the order of the alphabet: the list says what a room is made of. A new source is linked once it is here;
 # `make lint` compares the lists with the folders. (Tests need no list: a file in tests/ is a test.)
 in = $(patsubst %,$(1)/%.c,$(2))
 
 SRC_base     := $(call in,common/base, \
-    bytes clock crc32c epoch errbuf file hash job job_check job_join job_optim job_options job_task json log mem option options \
-    plan progress queue rng stats status stream thread utf8 yaml)
+    bytes clock crc32c epoch errbuf file hash job job_check job_join job_optim job_options job_task json json_write \
+    log mem option options plan progress queue rng stats status stream thread utf8 yaml)
 SRC_math     := $(call in,common/math,gemm gemm_avx512 inverse merge vec vec_avx2 vec_avx512 vec_plain)
 SRC_nn       := $(call in,common/nn, \
     epilogue graph model model_cnn model_dcnv2 model_deepfm model_din model_dlrm model_finalmlp model_finalnet model_fm \
@@ -95,7 +95,9 @@ SRC_data     := $(call in,common/data, \
     inspect_named inspect_text intake joins lines popularity popularity_rank quarantine reader_json reader_libsvm reader_pairs \
     reader_query reader_text reader_tfrecord records sequence shop shop_write sources split windows)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
-SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link http listen_address listen_clock outbox routes run_dir wake)
+SRC_net      := $(call in,common/net, \
+    endpoint endpoint_recv head_link http http_conn http_loop http_rules http_server listen_address listen_clock outbox routes \
+    run_dir wake)
 SRC_metrics  := $(call in,common/metrics, \
     ab_assign ab_cuped ab_effect ab_online ab_sequence ab_srm ab_sums ab_users auc experiment gauc logloss \
     prometheus ranking special)
@@ -107,20 +109,21 @@ SRC_snapshot := $(call in,ps/snapshot, \
     chain cut cut_file cut_hash cut_list diff fence manifest manifest_dir names part place prune restore \
     safetensors undo verify)
 SRC_serve    := $(call in,ps/serve, \
-    cells exposure follow interaction journal model_view popular predict registry replica rows seen service \
-    service_check service_recommend service_score service_write shelf source_dir stage state state_apply version \
-    versions)
+    call cells exposure fetcher follow http_health http_infer http_metrics http_openapi http_routes http_service \
+    http_versions infer interaction journal model_view node popular predict registry replica rows seen service \
+    service_check service_recommend service_score service_write shelf source_dir source_tcp stage state \
+    state_apply version versions)
 SRC_train    := $(call in,ps/train, \
     applier clock cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \
     head_peers head_report head_step head_thread ps_run recipe recv_order recv_pull recv_push shard_cut \
-    shard_load shard_log shard_state shard_step shard_thread)
+    shard_load shard_log shard_state shard_step shard_thread stream stream_thread)
 SRC_worker   := $(call in,worker, \
     baseline candidates client_order client_pull client_push client_state client_step comm ease evaluate feeder \
     flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
-    ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train exporter \
-    final folds hosts place prepare run watch)
-PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
+    ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_serve cmd_serving cmd_snap cmd_status \
+    cmd_submit cmd_train exporter final folds hosts node_ask place prepare run watch)
+PROTO        := $(addprefix proto/,cluster.proto envelope.proto stream.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.
 ROOMS_base     := base
@@ -150,18 +153,22 @@ OUT_worker  = $(MPI_LIBS)
 
 # The programs: penstock-ps gets no OpenBLAS and no MPI, and must link without.
 ROOMS_penstock-ps     := $(ROOMS_train)
+ROOMS_penstock-serve  := $(ROOMS_serve)
 ROOMS_penstock-worker := $(ROOMS_worker)
 ROOMS_penstock        := $(ROOMS_launch)
 OUT_penstock-ps        = $(OUT_net) $(OUT_wire) $(OUT_base)
+OUT_penstock-serve     = $(OUT_net) $(OUT_wire) $(OUT_math) $(OUT_base)
 OUT_penstock-worker    = $(OUT_worker) $(OUT_net) $(OUT_wire) $(OUT_math) $(OUT_base)
 OUT_penstock           = $(OUT_net) $(OUT_wire) $(OUT_base)
 MAIN_penstock-ps      := ps/train/ps_main.c
+MAIN_penstock-serve   := ps/serve/serve_main.c
 MAIN_penstock-worker  := worker/worker_main.c
 MAIN_penstock         := launch/penstock.c
-PROGRAMS := $(addprefix $(BUILD)/bin/,penstock penstock-ps penstock-worker)
+PROGRAMS := $(addprefix $(BUILD)/bin/,penstock penstock-ps penstock-serve penstock-worker)
 
 # What a fuzzer stands on, when its name doesn't begin with a room's, or it needs more than that room.
 FUZZ_cache         := $(ROOMS_data)
+FUZZ_http_rules    := $(ROOMS_net)
 FUZZ_inspect       := $(ROOMS_data)
 FUZZ_job           := $(ROOMS_base)
 FUZZ_json          := $(ROOMS_base)
@@ -171,6 +178,7 @@ FUZZ_reader_libsvm := $(ROOMS_data)
 FUZZ_reader_named  := $(ROOMS_data)
 FUZZ_reader_text   := $(ROOMS_data)
 FUZZ_safetensors   := $(ROOMS_snapshot)
+FUZZ_serve_infer   := $(ROOMS_serve)
 FUZZ_stream        := $(ROOMS_base)
 FUZZ_wire_frames   := $(ROOMS_net)
 
@@ -290,7 +298,7 @@ define program_rules
 $$(BUILD)/bin/$(1): $$(MAIN_$(1):%.c=$$(BUILD)/obj/%.o) $$(call archives,$$(ROOMS_$(1))) $$(BUILD)/flags
 	$$(call link,$$(MAIN_$(1):%.c=$$(BUILD)/obj/%.o),$$(ROOMS_$(1)),$$(OUT_$(1)))
 endef
-$(foreach p,penstock penstock-ps penstock-worker,$(eval $(call program_rules,$p)))
+$(foreach p,penstock penstock-ps penstock-serve penstock-worker,$(eval $(call program_rules,$p)))
 
 # ---- tests --------------------------------------------------------------------------------------
 
@@ -424,7 +432,7 @@ install: all
 	install -m 644 LICENSE $(wildcard README.md) $(DESTDIR)$(PREFIX)/share/doc/penstock
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,penstock penstock-ps penstock-worker)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,penstock penstock-ps penstock-serve penstock-worker)
 	rm -rf $(DESTDIR)$(PREFIX)/share/penstock $(DESTDIR)$(PREFIX)/share/doc/penstock
 
 -include $(shell find $(BUILD)/obj $(BUILD)/sim/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)

@@ -12,6 +12,8 @@
 #include "launch/cmd_check.h"
 #include "launch/cmd_data.h"
 #include "launch/cmd_eval.h"
+#include "launch/cmd_serve.h"
+#include "launch/cmd_serving.h"
 #include "launch/cmd_snap.h"
 #include "launch/cmd_status.h"
 #include "launch/cmd_submit.h"
@@ -28,6 +30,8 @@ static const struct command {
     {"train", cmd_train, "train on a cluster of server and worker processes"},
     {"submit", cmd_submit, "the same as a job of Slurm: one script, one job id"},
     {"eval", cmd_eval, "judge a snapshot on data"},
+    {"serve", cmd_serve, "a serving node: rank and recommend by HTTP, following the training"},
+    {"serving", cmd_serving, "which versions a serving node keeps and shows: list, pin, rollback"},
     {"data", cmd_data, "inspect or convert logs, or make a shop's"},
     {"snap", cmd_snap, "list, show, verify or compare cuts"},
     {"ab", cmd_ab, "assignment and statistics of A/B tests"},

@@ -103,17 +103,6 @@ enum status json_read(const char *path, size_t max, struct json **out, struct er
     return st;
 }
 
-char *json_text(const struct json *j, int indent)
-{
-    size_t flags = JSON_INDENT((size_t)indent) | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY;
-    char *text = json_dumps(in(j), flags);
-    if (text == NULL) {
-        fprintf(stderr, "out of memory: a JSON text\n");
-        abort();
-    }
-    return text;
-}
-
 /* -- making values -- */
 
 static json_t *make_str(const char *v)
@@ -206,6 +195,11 @@ void json_add_str(struct json *arr, const char *v)
 void json_add_u64(struct json *arr, uint64_t v)
 {
     add(arr, make_u64(v));
+}
+
+void json_add_i64(struct json *arr, int64_t v)
+{
+    add(arr, json_integer(v));
 }
 
 void json_add_f64(struct json *arr, double v)

@@ -41,6 +41,7 @@ void json_set(struct json *obj, const char *key, struct json *child);
 void json_add(struct json *arr, struct json *child);
 void json_add_str(struct json *arr, const char *v);
 void json_add_u64(struct json *arr, uint64_t v);
+void json_add_i64(struct json *arr, int64_t v);
 void json_add_f64(struct json *arr, double v);
 
 /* Views into the tree (borrowed, live as long as the root). NULL when absent. */

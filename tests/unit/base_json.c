@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
 #include <cmocka.h>
 
 #include "common/base/bytes.h"
@@ -221,6 +222,99 @@ static void cells_as_a_log_has_them(void **state)
     assert_int_equal(json_kind(NULL), JSON_NONE);
 }
 
+/* Our writer against jansson's own, letter by letter. */
+static void same_as_jansson(json_t *j)
+{
+    for (size_t indent = 0; indent < 3; indent++) {
+        char *theirs =
+            json_dumps(j, JSON_INDENT(indent) | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY);
+        char *ours = json_text((const struct json *)j, (int)indent);
+        if (strcmp(ours, theirs) != 0)
+            fail_msg("\"%s\", not \"%s\"", ours, theirs);
+        free(theirs);
+        free(ours);
+    }
+    json_decref(j);
+}
+
+static uint64_t next_random(uint64_t *x)
+{
+    *x ^= *x << 13, *x ^= *x >> 7, *x ^= *x << 17;
+    return *x;
+}
+
+static void test_numbers_as_jansson_writes_them(void **state)
+{
+    (void)state;
+    static const double odd[] = {0,
+                                 -0.0,
+                                 1,
+                                 -1,
+                                 .1,
+                                 .5,
+                                 1e-4,
+                                 9.9999999999999999e-5,
+                                 1.0000000000000002e-4,
+                                 1e15,
+                                 1e16,
+                                 9999999999999998,
+                                 1e17,
+                                 123456789,
+                                 1e22,
+                                 1e23,
+                                 5e-324,
+                                 1.7976931348623157e308,
+                                 .3,
+                                 2.5,
+                                 1e-5,
+                                 4503599627370496.5,
+                                 0.1f,
+                                 3.4028234663852886e38,
+                                 99999999999999.99};
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        same_as_jansson(json_real(odd[i]));
+        same_as_jansson(json_real(-odd[i]));
+    }
+    uint64_t x = 88172645463325252ull;
+    for (int i = 0; i < 300000; i++) {
+        union {
+            uint64_t bits;
+            double d;
+        } u = {next_random(&x)};
+        if (i % 3 != 0) /* where the fast way goes: 1e-5 to 1e18 */
+            u.bits = (u.bits & 0x800fffffffffffffull) | ((1023 - 17 + u.bits % 77) << 52);
+        if (i % 3 == 2)
+            u.d = (float)u.d;
+        if (isfinite(u.d))
+            same_as_jansson(json_real(u.d));
+    }
+    for (int e = -6; e < 19; e++) { /* beside powers of ten, where digits are counted */
+        double p = pow(10, e);
+        for (int k = -40; k <= 40; k++) {
+            same_as_jansson(json_real(p));
+            p = k < 0 ? nextafter(p, 0) : k == 0 ? pow(10, e) : nextafter(p, INFINITY);
+        }
+    }
+    static const json_int_t whole[] = {0, 1, -1, 10, 123456789, INT64_MAX, INT64_MIN, -10};
+    for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++)
+        same_as_jansson(json_integer(whole[i]));
+}
+
+static void test_trees_as_jansson_writes_them(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{}",
+        "[]",
+        "[[]]",
+        "{\"a\": {}}",
+        "[1, 2.5, null, true, false, \"x\"]",
+        "{\"z\": 1, \"a\": [1, {\"b\": []}, [2]], \"\": \"\"}",
+        "[\"\\u0001\\u001f\\b\\f\\n\\r\\t\\\"\\\\/\\u007f\\u00e4\\u20ac\\ud83d\\ude00\"]"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        same_as_jansson((json_t *)parse(texts[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +325,8 @@ int main(void)
         cmocka_unit_test(test_bad_utf8_is_written_anyway),
         cmocka_unit_test(test_read),
         cmocka_unit_test(cells_as_a_log_has_them),
+        cmocka_unit_test(test_numbers_as_jansson_writes_them),
+        cmocka_unit_test(test_trees_as_jansson_writes_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,8 +32,32 @@ static void text(void **state)
     buffer_release(&out);
 }
 
+static void histogram(void **state)
+{
+    (void)state;
+    static const double edges[] = {.0005, .25, 1};
+    static const uint64_t counts[] = {3, 0, 2, 1};
+    struct buffer out = BUFFER_INIT;
+    prometheus_metric(&out, "h", PROMETHEUS_HISTOGRAM, "H.");
+    prometheus_histogram(&out, "h", "route", "a\"", edges, counts, 3, 2.5);
+    prometheus_histogram(&out, "h", NULL, NULL, edges, counts, 1, 0);
+    assert_string_equal(buffer_text(&out), "# HELP h H.\n"
+                                           "# TYPE h histogram\n"
+                                           "h_bucket{route=\"a\\\"\",le=\"0.0005\"} 3\n"
+                                           "h_bucket{route=\"a\\\"\",le=\"0.25\"} 3\n"
+                                           "h_bucket{route=\"a\\\"\",le=\"1\"} 5\n"
+                                           "h_bucket{route=\"a\\\"\",le=\"+Inf\"} 6\n"
+                                           "h_sum{route=\"a\\\"\"} 2.5\n"
+                                           "h_count{route=\"a\\\"\"} 6\n"
+                                           "h_bucket{le=\"0.0005\"} 3\n"
+                                           "h_bucket{le=\"+Inf\"} 3\n"
+                                           "h_sum 0\n"
+                                           "h_count 3\n");
+    buffer_release(&out);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(text)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(text), cmocka_unit_test(histogram)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
