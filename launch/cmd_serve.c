@@ -1,6 +1,7 @@
 /* cmd_serve.c - `penstock serve`: hand the call to penstock-serve, which has replica, service and HTTP. */
 #include "launch/cmd_serve.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "launch/args.h"
@@ -38,6 +39,9 @@ static enum status become_serve(const char *job, const struct serve_call *c, str
         argv[n++] = c->sets.item[i];
     }
     argv[n] = NULL;
+    /* OpenBLAS makes its threads before main: they would fight the loops for the cores, and, since they block no
+     * signal, TERM would end the node in the middle of requests. */
+    setenv("OPENBLAS_NUM_THREADS", "1", 1);
     execv(program, (char *const *)argv);
     return errbuf_errno(err, ST_IO, "%s", program);
 }

@@ -2,6 +2,7 @@
 # The serving node's HTTP interface as a whole: a run is followed while it trains, the description is held against the
 # node, versions are moved, a token is asked for, TERM ends it in order, and calls that can't work are refused.
 . "$(dirname "$0")/../support/cluster.sh"
+unset OPENBLAS_NUM_THREADS # as on a user's shell: the node must see to it itself
 small_shop "$WORK" || exit 1
 cd "$WORK" || exit 1
 P=$PENSTOCK
