@@ -71,6 +71,8 @@ struct plan_tensor *plan_add_tensor(struct plan *p, enum plan_kind kind, const c
 int plan_find(const struct plan *p, const char *table); /* index or -1 */
 /* Floats of initial values of row `key` of table t: the same on any process. w: (dim). */
 void plan_init_row(const struct plan *p, uint32_t table, uint64_t key, float *w);
+/* Floats of all blocks of the table of this kind, PLAN_DENSE or PLAN_STAT; 0: there is none. */
+size_t plan_floats(const struct plan *p, enum plan_kind kind);
 /* Which dense blocks shard s of `shards` owns: [*first, *end). */
 void plan_blocks_of(const struct plan_table *t, uint32_t shard, uint32_t shards, uint64_t *first,
                     uint64_t *end);
