@@ -44,7 +44,8 @@ static void __lsan_do_leak_check(void)
 
 enum {
     NAP_US = 500,
-    STEP_NAP_US = 50, /* of those who wait for the slowest rank's gradient */
+    NAP_FIRST_US = 20,
+    NAP_PART = 8, /* a nap is as long as so many-th part of the wait so far: late by that at most */
     TREE_TAG = 7,
     DEADLINE_US = 600000000,
     CLOSE_US = 10000000
@@ -95,17 +96,24 @@ struct until { /* what ends a wait beside its deadline */
     uint64_t was;
 };
 
+static uint64_t nap_us(uint64_t waited_us)
+{
+    const uint64_t us = NAP_FIRST_US + waited_us / NAP_PART;
+    return us < NAP_US ? us : NAP_US;
+}
+
 static bool given_up(const struct until *u)
 {
     return (u->stop != NULL && atomic_load(u->stop)) ||
            (u->generation != NULL && atomic_load(u->generation) != u->was);
 }
 
-/* nap_us: sleep so long between two looks; 0: only give the core away, for a transfer that is under way. */
-static enum status finish(int rc, MPI_Request *request, int requests, uint64_t nap_us,
-                          const char *what, const struct until *until, struct errbuf *err)
+/* nap: sleep between two looks, the longer the longer it takes; else only give the core away, for a transfer that is
+ * under way. */
+static enum status finish(int rc, MPI_Request *request, int requests, bool nap, const char *what,
+                          const struct until *until, struct errbuf *err)
 {
-    uint64_t until_us = clock_now_us() + DEADLINE_US;
+    const uint64_t begin_us = clock_now_us();
     int done = 0;
     while (rc == MPI_SUCCESS) {
         rc = MPI_Testall(requests, request, &done, MPI_STATUSES_IGNORE);
@@ -113,11 +121,12 @@ static enum status finish(int rc, MPI_Request *request, int requests, uint64_t n
             return ST_OK;
         if (given_up(until))
             return errbuf_set(err, ST_REFUSED, "%s was given up: the run ends", what);
-        if (clock_now_us() >= until_us)
+        const uint64_t waited_us = clock_now_us() - begin_us;
+        if (waited_us >= DEADLINE_US)
             return errbuf_set(err, ST_TIMEOUT, "%s: some rank did not join in %d s", what,
                               DEADLINE_US / 1000000);
-        if (nap_us > 0)
-            clock_sleep_us(nap_us);
+        if (nap)
+            clock_sleep_us(nap_us(waited_us));
         else
             sched_yield();
     }
@@ -130,16 +139,16 @@ enum status comm_bcast_u64(uint64_t *v, const atomic_bool *stop, struct errbuf *
     if (!comm.mpi)
         return ST_OK;
     int rc = MPI_Ibcast(v, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD, &request);
-    return finish(rc, &request, 1, NAP_US, "a broadcast", &(struct until){.stop = stop}, err);
+    return finish(rc, &request, 1, true, "a broadcast", &(struct until){.stop = stop}, err);
 }
 
 /* Open MPI moves a large message only inside its calls, a piece in each: with naps between them the 16 MB of
  * an AUC took 1.7 s. So the ranks first meet, asleep; then they are all there, and nobody waits long. */
-static enum status meet(uint64_t nap_us, const struct until *until, struct errbuf *err)
+static enum status meet(const struct until *until, struct errbuf *err)
 {
     MPI_Request request;
     int rc = MPI_Ibarrier(MPI_COMM_WORLD, &request);
-    return finish(rc, &request, 1, nap_us, "a meeting of the workers", until, err);
+    return finish(rc, &request, 1, true, "a meeting of the workers", until, err);
 }
 
 static enum status sum(void *v, size_t n, MPI_Datatype type, const atomic_bool *stop,
@@ -150,7 +159,7 @@ static enum status sum(void *v, size_t n, MPI_Datatype type, const atomic_bool *
     if (!comm.mpi)
         return ST_OK;
     const struct until until = {.stop = stop};
-    enum status st = meet(NAP_US, &until, err);
+    enum status st = meet(&until, err);
     if (st != ST_OK)
         return st;
     bool root = comm.rank == 0;
@@ -159,7 +168,7 @@ static enum status sum(void *v, size_t n, MPI_Datatype type, const atomic_bool *
     memcpy(comm.room, v, bytes);
     int rc = MPI_Ireduce(root ? MPI_IN_PLACE : comm.room, root ? comm.room : NULL, (int)n, type,
                          MPI_SUM, 0, MPI_COMM_WORLD, &request);
-    st = finish(rc, &request, 1, 0, "a sum over the workers", &until, err);
+    st = finish(rc, &request, 1, false, "a sum over the workers", &until, err);
     if (st == ST_OK && root)
         memcpy(v, comm.room, bytes);
     return st;
@@ -193,7 +202,7 @@ static enum status exchange(struct tree *t, int with, bool send, bool get, struc
         rc = MPI_Irecv(t->theirs, n, MPI_FLOAT, with, TREE_TAG, MPI_COMM_WORLD, &request[0]);
     if (send && rc == MPI_SUCCESS)
         rc = MPI_Isend(t->mine, n, MPI_FLOAT, with, TREE_TAG, MPI_COMM_WORLD, &request[1]);
-    return finish(rc, request, 2, 0, "a sum over the workers", &t->until, err);
+    return finish(rc, request, 2, false, "a sum over the workers", &t->until, err);
 }
 
 /* Addition commutes, so both sides of an exchange get the same bits. */
@@ -247,7 +256,7 @@ enum status comm_tree_f32(float *v, size_t n, bool has, const atomic_bool *stop,
         return ST_OK;
     struct tree t = {.n = n, .until = {.stop = stop, .generation = generation}};
     t.until.was = generation != NULL ? atomic_load(generation) : 0;
-    enum status st = meet(STEP_NAP_US, &t.until, err);
+    enum status st = meet(&t.until, err);
     if (st != ST_OK)
         return st;
     mem_grow(&comm.room, &comm.room_cap, 2 * (n + 1) * sizeof(float), 1);
