@@ -320,6 +320,7 @@ static struct json *make_report(const struct final *f)
     json_set_str(out, "job", job->name);
     json_set_str(out, "model", job_family_name(job->model.family));
     json_set_str(out, "consistency", job_consistency_name(job->train.consistency));
+    json_set_str(out, "dense", job_dense_name(job->train.dense));
     json_set_u64(out, "servers", job->cluster.servers);
     json_set_u64(out, "shards", job->cluster.shards);
     json_set_u64(out, "workers", job->cluster.workers);

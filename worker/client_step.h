@@ -28,8 +28,12 @@ struct client_conf {
     uint32_t rank, world_size;
     const struct plan *plan; /* borrowed */
     uint32_t permits;        /* staleness + 1 */
+    bool dealt;              /* each push is a part of a step of all: HOLD aligns */
+    bool clocks;             /* bsp (permits is 1), ssp: pulls name their clock */
     bool
-        dealt; /* bsp (permits is 1), ssp: all push each step: pulls name their clock, HOLD aligns */
+        allreduce; /* gradients of the dense part are sums of all ranks': job_carrier brings them */
+    bool
+        dense_apart; /* the dense part is pulled by itself, as of the clock before: allreduce, not bsp */
     uint32_t leases_max; /* how many leases to hold at once; 2 */
     uint64_t beat_us, resend_us, orphan_us;
     struct frame_pool *pool; /* borrowed; push and pull frames */

@@ -286,6 +286,10 @@ static struct client *make_core(struct io_thread *t, uint64_t world)
                                .plan = &t->p->run->plan,
                                .permits = (uint32_t)job->train.staleness + 1,
                                .dealt = job_deals(job),
+                               .clocks = job->train.consistency != JOB_ASYNC,
+                               .allreduce = job_allreduces(job),
+                               .dense_apart =
+                                   job_allreduces(job) && job->train.consistency != JOB_BSP,
                                .leases_max = LEASES_AT_ONCE,
                                .beat_us = job->cluster.beat,
                                .resend_us = job->cluster.resend,

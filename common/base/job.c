@@ -586,6 +586,11 @@ const char *job_consistency_name(int consistency)
     return consistency == JOB_BSP ? "bsp" : consistency == JOB_SSP ? "ssp" : "async";
 }
 
+const char *job_dense_name(int dense)
+{
+    return dense == JOB_DENSE_ALLREDUCE ? "allreduce" : "ps";
+}
+
 const char *job_family_name(int family)
 {
     static const char *const names[JOB_FAMILIES] = {

@@ -249,8 +249,9 @@ static const struct option rows[] = {
      "batches in flight beyond one; ssp: and how many steps another worker may be behind"},
     {"train.slices", OPT_U64, AT(train.slices), 0, 65536, "0", NULL, "train.consistency=bsp", 0,
      "slices of a step, a power of two; fixes the bits for any number of workers; 0: one a worker"},
-    {"train.dense", OPT_CHOICE, AT(train.dense), 0, 0, "ps", "ps", NULL, 0,
-     "where dense gradients are summed: ps, on the servers"},
+    {"train.dense", OPT_CHOICE, AT(train.dense), 0, 0, "ps", "ps|allreduce", NULL, 0,
+     "dense gradients: ps, pushed like rows; allreduce, summed over the workers, one update a "
+     "step"},
     {"train.shuffle", OPT_BOOL, AT(train.shuffle), 0, 0, "true", NULL, NULL, 0,
      "records in another order each epoch"},
     {"train.clip", OPT_F64, AT(train.clip), 0, 1e9, "10", NULL, NULL, 0,

@@ -54,6 +54,7 @@ head -c 300 job.yaml >bad.yaml
 refuses "truncated job file" 2 "bad.yaml:[0-9]+" "$P" check bad.yaml
 refuses "a folder as job file" 2 "shop: is a folder" "$P" check shop
 refuses "bad --set" 2 "train.bathc" "$P" check job.yaml --set train.bathc=3
+refuses "a step with fewer records than workers" 2 "train.batch" "$P" check job.yaml --set train.consistency=ssp --set train.batch=3 --set cluster.workers=4
 refuses "slices that are no power of two" 2 "train.slices" "$P" check job.yaml --set train.consistency=bsp --set train.slices=6
 refuses "fewer shards than servers" 2 "cluster.shards" "$P" check job.yaml --set cluster.servers=4 --set cluster.shards=2
 
