@@ -436,8 +436,11 @@ static enum status fit_and_seal(struct convert *c, struct errbuf *err)
     if (!c->encoder->fitted) {
         struct fit fit;
         fit_begin(&fit, c->encoder);
-        st = c->sequences ? sequence_fit(&c->sequence, &fit, err)
-                          : cache_writer_fit(&c->part[PART_TRAIN], &fit, err);
+        st = c->sequences
+                 ? sequence_fit(&c->sequence, &fit, err)
+                 : cache_writer_fit(&c->part[PART_TRAIN],
+                                    c->by == JOB_SPLIT_WINDOW ? c->job->data.split.window : 0, &fit,
+                                    err);
         if (st == ST_OK)
             st = fit_end(&fit, err);
         else

@@ -216,11 +216,44 @@ enum status sequence_fit(const struct sequence *q, struct fit *fit, struct errbu
     return st;
 }
 
+/* The time from which on the newest tenth of train's events is; INT64_MAX where a log has no time. */
+static int64_t recent_from(const struct sequence *q)
+{
+    const struct events *e = &q->events;
+    int64_t from = INT64_MAX, *times = mem_array(e->used + 1, sizeof *times);
+    size_t n = 0;
+    for (size_t number = 0; number < e->users; number++) {
+        struct user u;
+        if (!user_of(q, number, &u))
+            continue;
+        for (size_t i = 0; i < u.valid && i < u.n; i++)
+            times[n++] = event_at(q, &u, i)->time;
+    }
+    if (n > 0 && q->line->schema.time != SCHEMA_NONE) {
+        uint64_t *order = split_time_order(times, n);
+        from = times[order[n - (n / 10 > 0 ? n / 10 : 1)]];
+        free(order);
+    }
+    free(times);
+    return from;
+}
+
+static void take_counts(const struct keyset *train, const struct keyset *recent, struct catalog *c)
+{
+    c->count = mem_array(c->n + 1, sizeof *c->count);
+    c->recent = mem_array(c->n + 1, sizeof *c->recent);
+    for (size_t i = 0; i < c->n; i++) {
+        c->count[i] = keyset_count(train, c->key[i]);
+        c->recent[i] = keyset_count(recent, c->key[i]);
+    }
+}
+
 enum status sequence_catalog(const struct sequence *q, const struct encoder *e, struct catalog *out,
                              struct errbuf *err)
 {
-    struct keyset all = {0}, train = {0};
+    struct keyset all = {0}, train = {0}, recent = {0};
     struct catalog c = {.counts = q->counts};
+    const int64_t from = recent_from(q);
     enum status st = ST_OK;
     for (size_t number = 0; st == ST_OK && number < q->events.users; number++) {
         struct user u;
@@ -231,17 +264,18 @@ enum status sequence_catalog(const struct sequence *q, const struct encoder *e, 
             st = keyset_add(&all, key, err);
             if (st == ST_OK && i < u.valid)
                 st = keyset_add(&train, key, err);
+            if (st == ST_OK && i < u.valid && event_at(q, &u, i)->time >= from)
+                st = keyset_add(&recent, key, err);
         }
     }
     if (st == ST_OK)
         st = keyset_sorted(&all, 1, &c.key, &c.n, err);
     if (st == ST_OK) {
-        c.count = mem_array(c.n + 1, sizeof *c.count);
-        for (size_t i = 0; i < c.n; i++)
-            c.count[i] = keyset_count(&train, c.key[i]);
+        take_counts(&train, &recent, &c);
         *out = c;
     }
     keyset_release(&all);
     keyset_release(&train);
+    keyset_release(&recent);
     return st;
 }

@@ -5,6 +5,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/rng.h"
+#include "common/data/baselines.h"
 #include "common/data/catalog.h"
 #include "common/data/convert.h"
 #include "common/data/dataset.h"
@@ -361,18 +362,20 @@ static void sources_of_records(void **state)
 static void damaged_catalog(void **state)
 {
     struct catalog c = {0}, got;
-    uint64_t keys[3] = {1, 5, 9}, counts[3] = {4, 0, 2};
+    uint64_t keys[3] = {1, 5, 9}, counts[3] = {4, 0, 2}, recent[3] = {1, 0, 2};
     struct buffer b = BUFFER_INIT;
     (void)state;
     c.key = keys;
     c.count = counts;
+    c.recent = recent;
     c.n = 3;
     c.stamp = 77;
     c.counts.users = 5;
     catalog_write(&c, &b);
-    assert_int_equal(b.used, 88 + 3 * 16);
+    assert_int_equal(b.used, 88 + 3 * 24);
     must(catalog_parse(b.data, b.used, "c", &got, &err));
     assert_true(got.n == 3 && got.stamp == 77 && got.counts.users == 5 && got.count[2] == 2);
+    assert_true(got.recent[0] == 1 && got.recent[2] == 2);
     assert_true(catalog_find(&got, 5) == 1 && catalog_find(&got, 6) == CATALOG_NONE);
     catalog_release(&got);
     for (size_t i = 0; i < b.used; i++) {
@@ -537,15 +540,16 @@ static void as_the_plain_one(void **state)
         assert_string_equal(part_text("random", (enum part)p), text);
     }
     expect_ranks(&want);
-    must(popularity_rank(&job, case_path("random"), PART_TEST, &got, &err));
+    must(popularity_rank(&job, case_path("random"), PART_TEST, NULL, false, &got, &err));
     assert_int_equal(got.count, USERS);
     for (int k = 0; k < RANKING_CUTS; k++)
         assert_true(want.hr[k] == got.hr[k] && want.ndcg[k] - got.ndcg[k] < 1e-9 &&
                     got.ndcg[k] - want.ndcg[k] < 1e-9);
     assert_true(want.mrr - got.mrr < 1e-9 && got.mrr - want.mrr < 1e-9);
-    assert_int_equal(popularity_rank(&job, case_path("random"), PART_TRAIN, &got, &err), ST_USAGE);
-    struct popularity_result score;
-    assert_int_equal(popularity_score(&job, case_path("random"), PART_TEST, &score, &err),
+    assert_int_equal(
+        popularity_rank(&job, case_path("random"), PART_TRAIN, NULL, false, &got, &err), ST_USAGE);
+    struct baselines score;
+    assert_int_equal(baselines_of(&job, case_path("random"), PART_TEST, NULL, &score, &err),
                      ST_NOT_FOUND);
     release();
 }
@@ -582,7 +586,7 @@ static void beauty(void **state)
     assert_int_equal(r.sequence.events, 198502);
     assert_int_equal(r.items, 12101);
     assert_int_equal(r.sequence.positions, 131413); /* no history is as long as max */
-    must(popularity_rank(&job, case_path("real"), PART_TEST, &ranks, &err));
+    must(popularity_rank(&job, case_path("real"), PART_TEST, NULL, false, &ranks, &err));
     struct ranking mean = ranking_value(&ranks);
     assert_true(mean.hr[RANKING_10] > .01095 && mean.hr[RANKING_10] < .01105);
     assert_true(mean.ndcg[RANKING_10] > .00525 && mean.ndcg[RANKING_10] < .00535);
