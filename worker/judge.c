@@ -253,12 +253,11 @@ static enum status open_data(struct judge *j, struct errbuf *err)
         return dataset_open(j->job, j->run.cache, PART_VALID, &j->data, err);
     }
     int part = c->data_used == 1 ? part_of(c->data[0]) : -1;
-    if (job_ranks(j->job) && (part < 0 || part == PART_TRAIN)) {
+    if (job_ranks(j->job) && part == PART_TRAIN) {
         return errbuf_set(
             err, ST_USAGE,
-            "--data %s: a next-item model is judged on valid or test of its job, whose "
-            "records have a history and a target",
-            c->data[0]);
+            "--data train: a next-item model is judged on valid or test of its job, or "
+            "on files of events: records of train have no target");
     }
     if (part < 0) {
         return open_files(j, err);
@@ -269,7 +268,8 @@ static enum status open_data(struct judge *j, struct errbuf *err)
 
 static void remove_scratch(const struct judge *j)
 {
-    static const char *const names[] = {"test.cache", "quarantine.tsv", "encoder.bin", "lock"};
+    static const char *const names[] = {"test.cache", "quarantine.tsv", "encoder.bin", "lock",
+                                        "catalog.bin"};
     if (j->scratch[0] == '\0') {
         return;
     }

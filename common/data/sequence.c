@@ -89,8 +89,11 @@ static bool user_of(const struct sequence *q, size_t number, struct user *out)
     uint64_t first = q->events.first[number], end = q->events.first[number + 1];
     struct user u = {.order = q->events.order + first, .n = (size_t)(end - first)};
     if (q->given) {
-        u.valid = u.test = u.n - 1;
-    } else if (q->job->data.split.by == JOB_SPLIT_LEAVE_ONE_OUT) {
+        u.valid = u.test = u.n;
+        *out = u;
+        return u.n > 0;
+    }
+    if (q->job->data.split.by == JOB_SPLIT_LEAVE_ONE_OUT) {
         u.valid = u.n > 2 ? u.n - 2 : 0;
         u.test = u.n - 1;
     } else {
@@ -150,10 +153,66 @@ static enum status put_judged(struct sequence *q, const struct user *u, size_t t
     return end_record(event_at(q, u, target), w, err);
 }
 
+static bool is_judged(const struct sequence *q, const struct event *e)
+{
+    return e->mark >= q->judged_from;
+}
+
+/* Whether some file has this event of the job's log, too: it then is among those of its time, [from, end) of order. */
+static bool is_theirs(const struct sequence *q, const struct event *e, uint64_t from, uint64_t end)
+{
+    const struct events *all = &q->events;
+    if (is_judged(q, e) || e->time == TIME_MISSING)
+        return false;
+    for (uint64_t i = from; i < end; i++) {
+        const struct event *x = &all->item[all->order[i]];
+        if (x->item == e->item && is_judged(q, x))
+            return true;
+    }
+    return false;
+}
+
+/* The job's log and the files may overlap: each event once. Places move up, user by user. */
+static void drop_doubled(struct sequence *q)
+{
+    struct events *e = &q->events;
+    uint64_t kept = 0, end = e->users > 0 ? e->first[0] : 0;
+    for (size_t number = 0; number < e->users; number++) {
+        uint64_t from = end, upto;
+        end = e->first[number + 1];
+        e->first[number] = kept;
+        for (; from < end; from = upto) {
+            const int64_t time = e->item[e->order[from]].time;
+            for (upto = from; upto < end && e->item[e->order[upto]].time == time; upto++)
+                continue;
+            for (uint64_t i = from; i < upto; i++) {
+                const uint64_t at = e->order[i];
+                /* The job's stand first, so an equal one of a file is behind it, where nothing has moved yet. */
+                if (!is_theirs(q, &e->item[at], i, upto))
+                    e->order[kept++] = at;
+            }
+        }
+    }
+    if (e->users > 0)
+        e->first[e->users] = kept;
+}
+
+static enum status put_given(struct sequence *q, const struct user *u, struct cache_writer *w,
+                             struct errbuf *err)
+{
+    enum status st = ST_OK;
+    for (size_t i = 0; st == ST_OK && i < u->n; i++)
+        if (is_judged(q, event_at(q, u, i)))
+            st = put_judged(q, u, i, w, err);
+    return st;
+}
+
 static enum status put_user(struct sequence *q, const struct user *u, struct cache_writer *part,
                             struct errbuf *err)
 {
-    enum status st = q->given ? ST_OK : put_train(q, u, &part[PART_TRAIN], err);
+    if (q->given)
+        return put_given(q, u, &part[PART_TEST], err);
+    enum status st = put_train(q, u, &part[PART_TRAIN], err);
     for (size_t i = u->valid; st == ST_OK && i < u->n; i++)
         st = put_judged(q, u, i, &part[i < u->test ? PART_VALID : PART_TEST], err);
     return st;
@@ -174,6 +233,8 @@ enum status sequence_deal(struct sequence *q, struct cache_writer *part, const v
 {
     enum status st = ST_OK;
     events_order(&q->events);
+    if (q->given)
+        drop_doubled(q);
     if (q->job->data.split.by == JOB_SPLIT_TIME)
         find_times(q);
     for (size_t number = 0; st == ST_OK && number < q->events.users; number++) {

@@ -223,15 +223,32 @@ static void rare_items(void **state)
     assert_int_equal(count_of(&c, "a"), 3);
     assert_int_equal(c.count[catalog_find(&c, oov)], 1);
     catalog_release(&c);
-    /* The same encoder judges other files: of each user the last event. */
+    /* The same encoder judges other files: each event with something before it. */
     struct texts files = {.used = 1};
     char *one = (char *)(uintptr_t)case_text("other", "k a\nk b\nk a\nm a\n");
     files.item = &one;
     must(convert_files(&job, path, &files, case_path("other_cache"), NULL, NULL, &r, &err));
-    assert_string_equal(part_text("other_cache", PART_TEST), "a*>a<");
+    assert_string_equal(part_text("other_cache", PART_TEST), "a>*< a*>a<");
     assert_int_equal(r.rows[PART_TRAIN] + r.rows[PART_VALID], 0);
     encoder_free(e);
     oov = 0;
+    release();
+}
+
+/* Histories of other files are of the job's log and theirs, in the order of time; what both have is one event. */
+static void other_files(void **state)
+{
+    struct texts files = {.used = 1};
+    char path[1100];
+    (void)state;
+    begin("u a 1\nu b 2\nu c 5\nu c 6\nv a 1\nv b 2\nv c 3\nv c 4\n", TIMED);
+    must(convert("mine"));
+    snprintf(path, sizeof path, "%s/encoder.bin", case_path("mine"));
+    char *one =
+        (char *)(uintptr_t)case_text("theirs", "u d 3\nu b 2\nu e 9\nv f 3\nw a 1\nw b 2\n");
+    files.item = &one;
+    must(convert_files(&job, path, &files, case_path("theirs_cache"), NULL, NULL, &r, &err));
+    assert_string_equal(part_text("theirs_cache", PART_TEST), "a>b< ab>d< abdcc>e< abc>f< a>b<");
     release();
 }
 
@@ -616,6 +633,7 @@ int main(void)
         cmocka_unit_test(long_histories),
         cmocka_unit_test(by_time),
         cmocka_unit_test(rare_items),
+        cmocka_unit_test(other_files),
         cmocka_unit_test(bad_lines),
         cmocka_unit_test(refused),
         cmocka_unit_test(used_again),
