@@ -91,7 +91,7 @@ SRC_nn       := $(call in,common/nn, \
     op_pool op_softmax op_tokens rank tokens)
 SRC_feature  := $(call in,common/feature,encode fit keyset number schema)
 SRC_data     := $(call in,common/data, \
-    batch cache cache_writer catalog columns convert dataset deal duckdb events history inspect inspect_column \
+    baselines batch beside cache cache_writer catalog columns convert dataset deal duckdb events history inspect inspect_column \
     inspect_named inspect_text intake joins lines popularity popularity_rank quarantine reader_json reader_libsvm reader_pairs \
     reader_query reader_text reader_tfrecord records sequence shop shop_write sources split windows)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
@@ -117,7 +117,7 @@ SRC_worker   := $(call in,worker, \
     flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
     ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train exporter \
-    final folds hosts place prepare run watch)
+    final final_windows folds hosts place prepare run watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.

@@ -79,7 +79,7 @@ enum client_action_kind {
     CLIENT_ROWS,    /* flight: parameters are there, compute */
     CLIENT_DONE,  /* flight: acked everywhere, evaluated or void: its memory is the shell's again */
     CLIENT_LEASE, /* lease: read these records, in order, after those of earlier leases */
-    CLIENT_EVALUATE, /* evaluate: do this evaluation on the valid part now; no training is under way */
+    CLIENT_EVALUATE, /* evaluate: do this evaluation now, of what order says; no training is under way */
     CLIENT_RESET, /* all leases so far are void, a running evaluation too; flights come back (above) */
     CLIENT_NOTE, /* text: for the log */
     CLIENT_EXIT  /* code and text: send what was given before, then end the process */

@@ -180,8 +180,7 @@ static void count(struct trainer *r, const struct work *w, const struct batch *b
     auc_add(&r->auc, r->logits + r->task * b->n, b->labels + r->task * b->n, b->n);
     r->auc_stale = true;
     /* The value walks two million bins: now and then, at the log's end, and when there is nothing to do. */
-    tell_totals(r, w->flight.end == r->p->train_rows ||
-                       clock_now_us() >= r->auc_us + AUC_PART * r->auc_cost_us);
+    tell_totals(r, w->log_end || clock_now_us() >= r->auc_us + AUC_PART * r->auc_cost_us);
 }
 
 /* One batch, or one slice of bsp, forward and back. */
@@ -309,7 +308,7 @@ static void finish_evaluation(struct trainer *r)
     struct errbuf err = ERRBUF_INIT;
     struct evaluate_result sum;
     struct pipeline *p = r->p;
-    if (r->token == NULL || evaluate_count(&r->evaluate) < p->share_end - p->share_begin)
+    if (r->token == NULL || evaluate_count(&r->evaluate) < r->token->share)
         return;
     enum status st = evaluate_finish(&r->evaluate, &p->ended, &sum, &err);
     if (st != ST_OK) {

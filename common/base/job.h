@@ -236,7 +236,8 @@ struct job {
         uint64_t slices;    /* bsp only; 0 = number of workers: job_slices */
         int dense;
         bool shuffle;
-        double clip;     /* global norm of a push's gradient (data part); 0 = off */
+        bool window; /* window after window, each judged before it is trained on; then one epoch */
+        double clip; /* global norm of a push's gradient (data part); 0 = off */
         double clip_row; /* norm of one row's gradient; 0 = off */
         double grad_max; /* |g| above this is refused by the server, as non-finite is; 1e6 */
         uint64_t warmup; /* steps of linear warm-up */

@@ -56,6 +56,8 @@ refuses "a folder as job file" 2 "shop: is a folder" "$P" check shop
 refuses "bad --set" 2 "train.bathc" "$P" check job.yaml --set train.bathc=3
 refuses "a step with fewer records than workers" 2 "train.batch" "$P" check job.yaml --set train.consistency=ssp --set train.batch=3 --set cluster.workers=4
 refuses "slices that are no power of two" 2 "train.slices" "$P" check job.yaml --set train.consistency=bsp --set train.slices=6
+refuses "windows of a log that has none" 2 "train.window: does not apply here" "$P" check job.yaml --set train.window=true
+refuses "one fold" 2 "folds: 1 is not between 2 and" "$P" submit job.yaml --folds 1 --print
 refuses "fewer shards than servers" 2 "cluster.shards" "$P" check job.yaml --set cluster.servers=4 --set cluster.shards=2
 
 # -- experiments and sums of A/B tests: 2 --
