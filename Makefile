@@ -93,7 +93,7 @@ SRC_feature  := $(call in,common/feature,encode fit keyset number schema)
 SRC_data     := $(call in,common/data, \
     batch cache cache_writer catalog columns convert dataset deal duckdb events history inspect inspect_column \
     inspect_named inspect_text intake joins lines popularity popularity_rank quarantine reader_json reader_libsvm reader_pairs \
-    reader_query reader_text reader_tfrecord records sequence shop shop_write sources split windows)
+    reader_query reader_text reader_tfrecord records sequence shop shop_people shop_world shop_write sources split windows)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
 SRC_net      := $(call in,common/net,endpoint endpoint_recv head_link http listen_address listen_clock outbox routes run_dir wake)
 SRC_metrics  := $(call in,common/metrics, \
