@@ -116,8 +116,8 @@ SRC_worker   := $(call in,worker, \
     baseline candidates client_order client_pull client_push client_state client_step comm ease evaluate feeder \
     flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
-    ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_snap cmd_status cmd_submit cmd_train exporter \
-    final folds hosts place prepare run watch)
+    ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_simulate cmd_snap cmd_status cmd_submit \
+    cmd_train crowd crowd_visit exporter final folds hosts place prepare run simulate tally visit watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.
@@ -145,6 +145,7 @@ OUT_math   := -lopenblas
 OUT_wire   := -lprotobuf-c
 OUT_net    := -lzmq -lmicrohttpd
 OUT_worker  = $(MPI_LIBS)
+OUT_launch := -lcurl
 
 # The programs: penstock-ps gets no OpenBLAS and no MPI, and must link without.
 ROOMS_penstock-ps     := $(ROOMS_train)
@@ -152,7 +153,7 @@ ROOMS_penstock-worker := $(ROOMS_worker)
 ROOMS_penstock        := $(ROOMS_launch)
 OUT_penstock-ps        = $(OUT_net) $(OUT_wire) $(OUT_base)
 OUT_penstock-worker    = $(OUT_worker) $(OUT_net) $(OUT_wire) $(OUT_math) $(OUT_base)
-OUT_penstock           = $(OUT_net) $(OUT_wire) $(OUT_base)
+OUT_penstock           = $(OUT_launch) $(OUT_net) $(OUT_wire) $(OUT_base)
 MAIN_penstock-ps      := ps/train/ps_main.c
 MAIN_penstock-worker  := worker/worker_main.c
 MAIN_penstock         := launch/penstock.c

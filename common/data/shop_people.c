@@ -43,8 +43,9 @@ enum status shop_people_read(const char *dir, struct shop_config *out, struct er
     if (st == ST_OK)
         st = json_need_u64(j, "seed", &c.seed, err);
     if (st != ST_OK)
-        st = errbuf_wrap(err, ST_BAD_DATA,
-                         "%s: not the folder of a shop that `penstock data synth shop` made", dir);
+        st =
+            errbuf_wrap(err, ST_BAD_DATA,
+                        "%s: not the folder of a shop that `penstock data synth shop` made: ", dir);
     else
         *out = c;
     json_free(j);
