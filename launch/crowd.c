@@ -233,6 +233,7 @@ static void play(struct crowd *c, const volatile int *stop)
     struct progress progress;
     uint64_t end_us = 0;
     progress_init(&progress, stderr);
+    progress.plain_every_us = 5000000;
     for (uint64_t now = clock_now_us(); !done(c, stop, now, &end_us); now = clock_now_us()) {
         if (c->began_us == 0 && c->items_done >= (c->conf->known ? 0 : c->conf->shop.items))
             c->began_us = now;

@@ -159,7 +159,7 @@ static void nothing_is_lost_on_a_bad_day(void **state)
     assert_int_equal(tally_wrong(t), 0);
     assert_int_equal(t->visits, 300);
     assert_int_equal(t->visits_done + t->visits_lost, 300);
-    assert_true(t->visits_lost <= 3); /* three tries that fail by one chance in five */
+    assert_true(t->visits_lost < 20); /* three tries, each failing by .23: 3.5 are expected */
     assert_int_equal(t->events_lost, 0);
     assert_int_equal(t->events_sent, p.counts.events); /* each once, however often it was sent */
     assert_true(p.counts.doubles > 0 && t->events_duplicate > 0);
