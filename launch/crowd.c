@@ -98,7 +98,6 @@ static bool begin_visit(struct crowd *c, struct slot *s, uint64_t now)
     s->visit.candidate = mine;
     s->node = node;
     s->again = false;
-    buffer_reset(&s->ask);
     c->have_next = false;
     c->tally->visits++;
     crowd_go(s, is_known(c, s->visit.user) ? RANK : USER, now);
@@ -275,7 +274,6 @@ enum status crowd_run(const struct crowd_conf *conf, const volatile int *stop, s
         play(&c, stop);
     for (size_t i = 0; i < conf->in_flight; i++) {
         free(c.slot[i].visit.candidate);
-        buffer_release(&c.slot[i].ask);
         buffer_release(&c.slot[i].body);
     }
     free(c.slot);

@@ -18,7 +18,7 @@ struct slot {
     bool again; /* is to be followed by a probe */
     size_t events;
     uint64_t begun_us; /* REPORT, PROBE: when the events were handed in */
-    struct buffer ask, body;
+    struct buffer body;
 };
 
 struct crowd {

@@ -59,11 +59,8 @@ static void fill_body(struct crowd *c, struct slot *s)
     switch (s->step) {
     case ITEM: visit_item(c->people, s->item, &s->body); return;
     case USER: visit_user(c->people, s->visit.user, &s->body); return;
-    case RANK:
-        visit_ask(c->people, &c->conf->form, &s->visit, &s->ask);
-        buffer_put(&s->body, s->ask.data, s->ask.used);
-        return;
-    case PROBE: buffer_put(&s->body, s->ask.data, s->ask.used); return;
+    case RANK: visit_ask(c->people, &c->conf->form, &s->visit, true, &s->body); return;
+    case PROBE: visit_ask(c->people, &c->conf->form, &s->visit, false, &s->body); return;
     case REPORT: /* made where it is known that there is something */
     case IDLE: return;
     }

@@ -71,7 +71,7 @@ static void set_session(struct json *j, const struct shop_visit *v)
 }
 
 void visit_ask(const struct shop_people *p, const struct visit_form *f, const struct shop_visit *v,
-               struct buffer *out)
+               bool looks, struct buffer *out)
 {
     const struct shop_world *w = shop_people_world(p);
     struct json *j = json_object(), *context = json_object();
@@ -96,6 +96,8 @@ void visit_ask(const struct shop_people *p, const struct visit_form *f, const st
         json_set_u64(context, "user_segment", w->user[v->user].segment + 1);
     json_set(j, "context", context);
     json_set_u64(j, "n", SHOP_PAGE); /* what is shown: the node takes what it answers for exposed */
+    if (!looks)
+        json_set_bool(j, "log", false);
     put_text(j, out);
 }
 
@@ -111,13 +113,10 @@ void visit_item(const struct shop_people *p, size_t item, struct buffer *out)
 {
     const struct shop_item *t = &shop_people_world(p)->item[item];
     struct json *j = json_object(), *fields = json_object();
-    char category[24];
-    snprintf(category, sizeof category, "%u", t->category + 1);
     json_set_u64(fields, "category", t->category + 1);
     json_set_u64(fields, "brand", t->brand + 1);
     json_set_f64(fields, "price", shop_world_price(t));
     json_set(j, "fields", fields);
-    json_set_str(j, "category", category);
     put_text(j, out);
 }
 

@@ -49,9 +49,9 @@ struct visit_answer {
 /* "hour,device": bits of enum visit_context. ST_USAGE names what is allowed. */
 MUST_CHECK enum status visit_context_parse(const char *list, unsigned *out, struct errbuf *err);
 
-/* Each appends a JSON text to out. */
+/* Each appends a JSON text to out. looks: somebody sees the answer; else the node is told that it is no exposure. */
 void visit_ask(const struct shop_people *p, const struct visit_form *f, const struct shop_visit *v,
-               struct buffer *out);
+               bool looks, struct buffer *out);
 void visit_user(const struct shop_people *p, size_t user, struct buffer *out);
 void visit_item(const struct shop_people *p, size_t item, struct buffer *out);
 /* What the person did with the answer; wall_us dates it. Event ids are made of the answer's own id, so that they are

@@ -118,6 +118,7 @@ static void note_rank(struct node *n, const struct json *j, const char *body)
     uint64_t user = id_of(j, "user_id");
     if (n->counts.ranks <= TIMES_MAX)
         n->time[n->counts.ranks - 1] = clock_now_us();
+    n->counts.unlogged += !json_bool(j, "log", true);
     n->counts.asked = hash_bytes(body, strlen(body), n->counts.asked);
     if (user == 0 || user >= USERS_MAX || json_get(j, "session_id") == NULL ||
         json_u64(j, "context.hour", 99) > 23)
@@ -212,6 +213,9 @@ static void answer_profile(struct node *n, const char *path, const struct json *
     bool item = strncmp(path, "/v1/items/", 10) == 0;
     uint64_t name = strtoull(path + 10, NULL, 10);
     const char *need = item ? "fields.price" : "fields.user_segment";
+    if (json_get(j, "category") !=
+        NULL) /* a category stands in the fields: given twice it is refused */
+        complain(n, path, body);
     if (name == 0 || name >= (item ? ITEMS_MAX : USERS_MAX) || !(json_f64(j, need, 0) > 0)) {
         complain(n, path, body);
         return;

@@ -35,6 +35,7 @@ struct node_ways {          /* "every n": each n-th request of its kind; 0: neve
 struct node_counts {
     uint64_t ranks;                           /* asked, faults included */
     uint64_t sound, torn, none, two, foreign; /* answered so */
+    uint64_t unlogged;                        /* rankings that nobody looks at */
     uint64_t items, users;                    /* distinct profiles */
     uint64_t events, doubles;                 /* distinct ids; ids that were there */
     uint64_t in_flight_max;

@@ -235,6 +235,8 @@ static void clocks_of_freshness(void **state)
     assert_int_equal(tally_wrong(t), 0);
     assert_true(t->ranking_us.n > 20 && t->ranking_same == 0 && t->ranking_unclear == 0);
     assert_true(tally_clock_quantile(&t->ranking_us, .5) < 100000);
+    assert_int_equal(p.counts.ranks - p.counts.unlogged, 300);
+    assert_true(p.counts.unlogged >= t->ranking_us.n);
     assert_true(t->items_new > 10 && t->items_served > 0 && t->items_served <= t->items_new);
     assert_int_equal(t->item_us.n, t->items_served);
     tally_release(&p.tally);
