@@ -85,11 +85,12 @@ static enum status read_token(const char *path, char **out, struct errbuf *err)
     size_t n = 0;
     enum status st = file_read(path, 4096, &text, &n, err);
     if (st != ST_OK)
-        return errbuf_wrap(err, ST_USAGE, "--token: ");
+        return errbuf_wrap(err, ST_USAGE, "--token-file: ");
     text[strcspn(text, "\r\n")] = '\0';
     if (text[0] == '\0' || strlen(text) > n) {
         free(text);
-        return errbuf_set(err, ST_USAGE, "--token: %s: its first line must be the token", path);
+        return errbuf_set(err, ST_USAGE, "--token-file: %s: its first line must be the token",
+                          path);
     }
     *out = text;
     return ST_OK;
@@ -199,7 +200,8 @@ int cmd_simulate(int argc, char **argv)
         {"--impressions", ARGS_SWITCH, &w.impressions, NULL, "report what was shown, too"},
         {"--known", ARGS_SWITCH, &w.known, NULL,
          "the nodes know the log's items and users: introduce only new ones"},
-        {"--token", ARGS_TEXT, &w.token, "FILE", "whose first line is the nodes' bearer token"},
+        {"--token-file", ARGS_TEXT, &w.token, "FILE",
+         "whose first line is the nodes' bearer token"},
         {"--json", ARGS_SWITCH, &w.json, NULL, "the figures as JSON"},
     };
     const struct args_spec spec = {

@@ -198,7 +198,7 @@ static enum status wait_ready(struct crowd *c, const volatile int *stop, struct 
         }
         buffer_release(&url);
         if (a.status == 401 || a.status == 403)
-            return errbuf_set(err, ST_USAGE, "%s: it wants a token: --token FILE",
+            return errbuf_set(err, ST_USAGE, "%s: it wants a token: --token-file FILE",
                               c->conf->node[node]);
         if (a.status == 0)
             return errbuf_set(err, ST_IO, "%s: %s; is a serving node there?", c->conf->node[node],

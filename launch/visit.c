@@ -113,9 +113,11 @@ void visit_item(const struct shop_people *p, size_t item, struct buffer *out)
 {
     const struct shop_item *t = &shop_people_world(p)->item[item];
     struct json *j = json_object(), *fields = json_object();
+    char price[32];
+    snprintf(price, sizeof price, "%.2f", shop_world_price(t)); /* the log's own text */
     json_set_u64(fields, "category", t->category + 1);
     json_set_u64(fields, "brand", t->brand + 1);
-    json_set_f64(fields, "price", shop_world_price(t));
+    json_set_str(fields, "price", price);
     json_set(j, "fields", fields);
     put_text(j, out);
 }
@@ -267,7 +269,7 @@ bool visit_same(const struct visit_answer *a, const struct visit_answer *b)
     if (a->n != b->n)
         return false;
     for (size_t i = 0; i < a->n; i++)
-        if (a->item[i] != b->item[i] || a->score[i] != b->score[i])
+        if (fabs(a->score[i] - b->score[i]) > VISIT_GRAIN * fmax(1, fabs(a->score[i])))
             return false;
     return true;
 }

@@ -64,7 +64,9 @@ size_t visit_report(const struct shop_people *p, const struct visit_form *f,
 enum visit_fault visit_read(const struct shop_people *p, const struct visit_form *f,
                             const struct shop_visit *v, const char *text, size_t n,
                             struct visit_answer *out, struct errbuf *why);
-/* Whether the two show the same items with the same scores. */
+/* Whether the two are one ranking: place by place the same scores, but for what the company in a batch does to their last
+ * bits (and so to the order of items that are as good as equal). */
+#define VISIT_GRAIN 1e-5 /* of max(1, |score|) */
 bool visit_same(const struct visit_answer *a, const struct visit_answer *b);
 /* {"accepted": n, "duplicates": n}: both; false: something else. */
 bool visit_events_read(const char *text, size_t n, uint64_t *out_accepted,

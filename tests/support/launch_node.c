@@ -216,7 +216,8 @@ static void answer_profile(struct node *n, const char *path, const struct json *
     if (json_get(j, "category") !=
         NULL) /* a category stands in the fields: given twice it is refused */
         complain(n, path, body);
-    if (name == 0 || name >= (item ? ITEMS_MAX : USERS_MAX) || !(json_f64(j, need, 0) > 0)) {
+    if (name == 0 || name >= (item ? ITEMS_MAX : USERS_MAX) ||
+        !(json_f64(j, need, 0) > 0 || strtod(json_str(j, need, "0"), NULL) > 0)) {
         complain(n, path, body);
         return;
     }

@@ -284,7 +284,7 @@ static void a_user_is_at_one_node(void **state)
     c.node[1] = node_url(b);
     tally_init(&t);
     assert_int_equal(crowd_run(&c, &go_on, &t, &err), ST_USAGE);
-    assert_non_null(strstr(err.text, "--token"));
+    assert_non_null(strstr(err.text, "--token-file"));
     c.token = "sesame";
     assert_int_equal(crowd_run(&c, &go_on, &t, &err), ST_OK);
     struct node_counts x = node_counts(a), y = node_counts(b);
@@ -347,6 +347,27 @@ static void the_figures_as_text_and_json(void **state)
     assert_non_null(strstr(buffer_text(&text), "best order"));
     buffer_release(&text);
     tally_release(&p.tally);
+}
+
+static void last_bits_are_no_change(void **state)
+{
+    struct visit_answer a = {.n = 3, .item = {4, 5, 6}, .score = {.9, .5, .1}}, b = a;
+    (void)state;
+    assert_true(visit_same(&a, &b));
+    b.score[1] += 1e-7;
+    b.item[1] = 6; /* as good as equal, so either may stand there */
+    assert_true(visit_same(&a, &b));
+    b.score[1] = .5001;
+    assert_false(visit_same(&a, &b));
+    b = a;
+    b.n = 2;
+    assert_false(visit_same(&a, &b));
+    a.score[0] = -4000; /* a logit, or a score of any size: relative */
+    b = a;
+    b.score[0] = -4000.01;
+    assert_true(visit_same(&a, &b));
+    b.score[0] = -4001;
+    assert_false(visit_same(&a, &b));
 }
 
 static void clocks_count_exactly(void **state)
@@ -419,8 +440,8 @@ static void wrong_calls(void **state)
     WRONG(2, "at most half of the shop's 200 items", dir, "--node", at, "--candidates", "101");
     WRONG(2, "--in-flight 0: allowed", dir, "--node", at, "--in-flight", "0");
     WRONG(2, "\"colour\": allowed are hour", dir, "--node", at, "--context", "hour,colour");
-    WRONG(2, "--token: ", dir, "--node", at, "--token", case_path("absent"));
-    WRONG(2, "its first line must be the token", dir, "--node", at, "--token",
+    WRONG(2, "--token-file: ", dir, "--node", at, "--token-file", case_path("absent"));
+    WRONG(2, "its first line must be the token", dir, "--node", at, "--token-file",
           case_text("empty", "\n"));
     WRONG(2, "the nearest is --seconds", dir, "--node", at, "--second", "3");
     WRONG(3, "data synth shop", case_path("noshop"), "--node", at);
@@ -461,6 +482,7 @@ int main(void)
         cmocka_unit_test(a_user_is_at_one_node),
         cmocka_unit_test(every_wait_ends),
         cmocka_unit_test(the_figures_as_text_and_json),
+        cmocka_unit_test(last_bits_are_no_change),
         cmocka_unit_test(clocks_count_exactly),
         cmocka_unit_test(wrong_calls),
         cmocka_unit_test(the_command),
