@@ -191,7 +191,8 @@ int cmd_simulate(int argc, char **argv)
         {"--recommend", ARGS_SWITCH, &w.recommend, NULL,
          "ask /v1/recommend instead: the node finds the items"},
         {"--context", ARGS_TEXT, &w.context, "LIST",
-         "columns sent along, of hour,device,position,user_segment; default the first three"},
+         "columns sent along, of hour,device,position,user_segment, or none; default the first "
+         "three"},
         {"--speed", ARGS_U64, &w.speed, "N", "the shop's time against ours; default 3600"},
         {"--in-flight", ARGS_U64, &w.in_flight, "N", "requests at once, at most; default 64"},
         {"--deadline", ARGS_U64, &w.deadline_ms, "MS", "of a request; default 2000"},

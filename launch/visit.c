@@ -30,6 +30,8 @@ static const struct {
 enum status visit_context_parse(const char *list, unsigned *out, struct errbuf *err)
 {
     unsigned bits = 0;
+    if (strcmp(list, "none") == 0)
+        list = "";
     while (*list != '\0') {
         size_t n = strcspn(list, ","), i = 0, of = sizeof columns / sizeof columns[0];
         while (i < of && (strlen(columns[i].name) != n || strncmp(columns[i].name, list, n) != 0))
@@ -37,7 +39,7 @@ enum status visit_context_parse(const char *list, unsigned *out, struct errbuf *
         if (i == of)
             return errbuf_set(err, ST_USAGE,
                               "--context: \"%.*s\": allowed are hour, device, position and "
-                              "user_segment, with commas between",
+                              "user_segment, with commas between, or none",
                               (int)(n < 60 ? n : 60), list);
         bits |= columns[i].bit;
         list += n + (list[n] == ',');

@@ -46,7 +46,7 @@ struct visit_answer {
     double score[SHOP_PAGE];
 };
 
-/* "hour,device": bits of enum visit_context. ST_USAGE names what is allowed. */
+/* "hour,device" or "none": bits of enum visit_context. ST_USAGE names what is allowed. */
 MUST_CHECK enum status visit_context_parse(const char *list, unsigned *out, struct errbuf *err);
 
 /* Each appends a JSON text to out. looks: somebody sees the answer; else the node is told that it is no exposure. */
