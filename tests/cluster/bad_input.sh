@@ -175,6 +175,14 @@ kill -INT $front
 wait $front
 check "and ends as ever" none_left "$WORK/live"
 
+# -- simulated people --
+refuses "simulate without a node" 2 "--node http://HOST:PORT is missing" "$P" simulate shop
+refuses "a node that is no URL" 2 "must be http://HOST:PORT" "$P" simulate shop --node 127.0.0.1:8080
+refuses "two ends of a simulation" 2 "only one of them" "$P" simulate shop --node http://127.0.0.1:1 --seconds 1 --requests 1
+refuses "more candidates than half the shop" 2 "at most half of the shop's [0-9]+ items" "$P" simulate shop --node http://127.0.0.1:1 --candidates 1000
+refuses "no shop there" 3 "live: not the folder of a shop" "$P" simulate live --node http://127.0.0.1:1
+refuses "no node there" 1 "is a serving node there" "$P" simulate shop --node http://127.0.0.1:1
+
 # -- a full disk: while converting, and while cuts are written --
 disk() { # disk SIZE: a fresh little disk in $WORK/small
     umount small 2>/dev/null
