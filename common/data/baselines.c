@@ -27,7 +27,7 @@ static const char *const names[BASELINES] = {"popularity", "popularity_recent", 
 
 /* Scores of judged records by one running mean. */
 struct list {
-    struct tally_group *group; /* owned */
+    struct popularity_group *group; /* owned */
     size_t used, cap;
     double loss;
 };
@@ -36,12 +36,12 @@ struct run {
     struct schema schema;
     struct dataset
         *set[SETS]; /* train, valid, test, others; NULL: not there. Owned but for borrowed */
-    uint64_t before[SETS + 1]; /* records of the sets before */
-    int judged;                /* index of the set that is judged */
-    bool borrowed;             /* that set is the caller's */
-    size_t item, user;         /* id slots; user SCHEMA_NONE: not known */
-    struct tally items, users; /* running, as of an instant */
-    struct list list[2];       /* by item; by item and user */
+    uint64_t before[SETS + 1];      /* records of the sets before */
+    int judged;                     /* index of the set that is judged */
+    bool borrowed;                  /* that set is the caller's */
+    size_t item, user;              /* id slots; user SCHEMA_NONE: not known */
+    struct popularity items, users; /* running, as of an instant */
+    struct list list[2];            /* by item; by item and user */
 };
 
 struct row {
@@ -75,8 +75,8 @@ static void run_release(struct run *w)
     for (int i = 0; i < SETS; i++)
         if (!w->borrowed || i != w->judged)
             dataset_close(w->set[i]);
-    tally_release(&w->items);
-    tally_release(&w->users);
+    popularity_release(&w->items);
+    popularity_release(&w->users);
     for (int i = 0; i < 2; i++)
         free(w->list[i].group);
     schema_release(&w->schema);
@@ -141,7 +141,7 @@ static enum status look(const struct run *w, int set, uint64_t r, struct row *ou
     return ST_OK;
 }
 
-static double mean_of(const struct tally *t, uint64_t key, double mean)
+static double mean_of(const struct popularity *t, uint64_t key, double mean)
 {
     return (keyset_count(&t->positive, key) + STRENGTH * mean) /
            (keyset_count(&t->all, key) + STRENGTH);
@@ -151,7 +151,7 @@ static void put_score(struct list *l, double p, bool positive)
 {
     const double sure = p < 1e-6 ? 1e-6 : p > 1 - 1e-6 ? 1 - 1e-6 : p;
     mem_grow(&l->group, &l->cap, l->used + 1, sizeof *l->group);
-    l->group[l->used++] = (struct tally_group){p, positive, !positive};
+    l->group[l->used++] = (struct popularity_group){p, positive, !positive};
     l->loss -= positive ? log(sure) : log1p(-sure);
 }
 
@@ -164,7 +164,7 @@ static void score(struct run *w, const struct row *r)
         put_score(&w->list[1], item + mean_of(&w->users, r->user, mean) - mean, r->positive);
 }
 
-static enum status count_one(struct tally *t, uint64_t key, bool positive, struct errbuf *err)
+static enum status count_one(struct popularity *t, uint64_t key, bool positive, struct errbuf *err)
 {
     enum status st = keyset_add(&t->all, key, err);
     if (st == ST_OK && positive)
@@ -229,7 +229,7 @@ static void take_lists(struct run *w, struct baselines *b)
         struct list *l = &w->list[i];
         if (l->used > 0)
             b->of[BASELINE_ITEM + i] = (struct baseline){.there = true,
-                                                         .auc = tally_auc(l->group, l->used),
+                                                         .auc = popularity_auc(l->group, l->used),
                                                          .logloss = l->loss / (double)l->used};
         l->used = 0;
         l->loss = 0;
@@ -269,17 +269,18 @@ static int64_t recent_from(const struct run *w, const int64_t *times, const uint
 static enum status judge_popular(const struct run *w, int64_t from, struct baseline *out,
                                  struct errbuf *err)
 {
-    struct tally train = {0}, part = {0};
+    struct popularity train = {0}, part = {0};
     struct dataset *judged = w->set[w->judged];
-    enum status st = tally_add(&train, w->set[PART_TRAIN], w->item,
-                               &(struct tally_of){0, dataset_rows(w->set[PART_TRAIN]), from}, err);
+    enum status st =
+        popularity_add(&train, w->set[PART_TRAIN], w->item,
+                       &(struct popularity_of){0, dataset_rows(w->set[PART_TRAIN]), from}, err);
     if (st == ST_OK)
-        st = tally_add(&part, judged, w->item,
-                       &(struct tally_of){0, dataset_rows(judged), INT64_MIN}, err);
+        st = popularity_add(&part, judged, w->item,
+                            &(struct popularity_of){0, dataset_rows(judged), INT64_MIN}, err);
     if (st == ST_OK)
-        st = tally_judge(&train, &part, out, err);
-    tally_release(&train);
-    tally_release(&part);
+        st = popularity_judge(&train, &part, out, err);
+    popularity_release(&train);
+    popularity_release(&part);
     return st;
 }
 
@@ -323,25 +324,25 @@ enum status baselines_of(const struct job *job, const char *cache_dir, enum part
 
 /* all: of all windows before this one; last: of the one before, then of this one. */
 static enum status judge_window(struct run *w, const struct windows *win, size_t k,
-                                struct tally *all, struct tally *last, struct baselines *b,
-                                struct errbuf *err)
+                                struct popularity *all, struct popularity *last,
+                                struct baselines *b, struct errbuf *err)
 {
-    const struct tally_of of = {win->first[k], win->first[k + 1], INT64_MIN};
-    struct tally now = {0};
-    enum status st = tally_add(&now, w->set[PART_TRAIN], w->item, &of, err);
+    const struct popularity_of of = {win->first[k], win->first[k + 1], INT64_MIN};
+    struct popularity now = {0};
+    enum status st = popularity_add(&now, w->set[PART_TRAIN], w->item, &of, err);
     if (st == ST_OK)
-        st = tally_judge(all, &now, &b->of[BASELINE_POPULARITY], err);
+        st = popularity_judge(all, &now, &b->of[BASELINE_POPULARITY], err);
     if (st == ST_OK)
-        st = tally_judge(last, &now, &b->of[BASELINE_RECENT], err);
+        st = popularity_judge(last, &now, &b->of[BASELINE_RECENT], err);
     if (st == ST_OK)
-        st = tally_add(all, w->set[PART_TRAIN], w->item, &of, err);
+        st = popularity_add(all, w->set[PART_TRAIN], w->item, &of, err);
     if (st == ST_OK)
         st = walk(w, NULL, of.first, of.end, err);
     if (st == ST_OK)
         take_lists(w, b);
     if (k == 0) /* the model isn't judged on it either */
         memset(b->of, 0, sizeof b->of);
-    tally_release(last);
+    popularity_release(last);
     *last = now;
     return st;
 }
@@ -351,7 +352,7 @@ enum status baselines_windows(const struct job *job, const char *cache_dir, stru
 {
     struct run w;
     struct windows win = {0};
-    struct tally all = {0}, last = {0};
+    struct popularity all = {0}, last = {0};
     struct baselines *b = NULL;
     enum status st = run_open(job, cache_dir, PART_TRAIN, NULL, &w, err);
     if (st == ST_OK)
@@ -368,8 +369,8 @@ enum status baselines_windows(const struct job *job, const char *cache_dir, stru
         b = NULL;
     }
     free(b);
-    tally_release(&all);
-    tally_release(&last);
+    popularity_release(&all);
+    popularity_release(&last);
     windows_release(&win);
     run_release(&w);
     return st;

@@ -17,15 +17,15 @@
 #define STRENGTH 10.0
 #define SAMPLE   1000000u
 
-void tally_release(struct tally *t)
+void popularity_release(struct popularity *t)
 {
     keyset_release(&t->all);
     keyset_release(&t->positive);
     memset(t, 0, sizeof *t);
 }
 
-enum status tally_add(struct tally *t, struct dataset *d, size_t f, const struct tally_of *of,
-                      struct errbuf *err)
+enum status popularity_add(struct popularity *t, struct dataset *d, size_t f,
+                           const struct popularity_of *of, struct errbuf *err)
 {
     size_t F = dataset_fields(d);
     for (uint64_t r = of->first; r < of->end; r++) {
@@ -58,12 +58,13 @@ static double score(double positives, double records, double mean)
 
 static int by_score(const void *a, const void *b)
 {
-    double x = ((const struct tally_group *)a)->score, y = ((const struct tally_group *)b)->score;
+    double x = ((const struct popularity_group *)a)->score,
+           y = ((const struct popularity_group *)b)->score;
     return x < y ? -1 : x > y;
 }
 
 /* Positives of a group are above all negatives of lower groups. */
-double tally_auc(struct tally_group *g, size_t n)
+double popularity_auc(struct popularity_group *g, size_t n)
 {
     double below = 0, pairs = 0, positives = 0;
     qsort(g, n, sizeof *g, by_score);
@@ -81,21 +82,21 @@ double tally_auc(struct tally_group *g, size_t n)
 }
 
 /* AUC on the very records that were counted, each scored without itself. */
-static enum status auc_alone(const struct tally *t, double *out, struct errbuf *err)
+static enum status auc_alone(const struct popularity *t, double *out, struct errbuf *err)
 {
     uint64_t *keys;
     size_t n;
     enum status st = keyset_sorted(&t->all, 1, &keys, &n, err);
     if (st != ST_OK)
         return st;
-    struct tally_group *g = mem_array(2 * n + 1, sizeof *g);
+    struct popularity_group *g = mem_array(2 * n + 1, sizeof *g);
     double mean = t->positives / (t->records > 0 ? t->records : 1);
     for (size_t i = 0; i < n; i++) {
         double all = keyset_count(&t->all, keys[i]), p = keyset_count(&t->positive, keys[i]);
-        g[2 * i] = (struct tally_group){score(p - 1, all - 1, mean), p, 0};
-        g[2 * i + 1] = (struct tally_group){score(p, all - 1, mean), 0, all - p};
+        g[2 * i] = (struct popularity_group){score(p - 1, all - 1, mean), p, 0};
+        g[2 * i + 1] = (struct popularity_group){score(p, all - 1, mean), 0, all - p};
     }
-    *out = tally_auc(g, 2 * n);
+    *out = popularity_auc(g, 2 * n);
     free(g);
     free(keys);
     return ST_OK;
@@ -108,14 +109,15 @@ enum status popularity_field(const struct schema *s, struct dataset *train, size
     double best = -1;
     *out = s->item != SCHEMA_NONE ? s->field[s->item].slot : SCHEMA_NONE;
     for (size_t f = 0; s->item == SCHEMA_NONE && f < s->ids_used; f++) {
-        struct tally t = {0};
+        struct popularity t = {0};
         double auc = 0;
         if (s->field[s->ids[f]].type == FIELD_IDS || s->field[s->ids[f]].derived)
             continue;
-        enum status st = tally_add(&t, train, f, &(struct tally_of){0, rows, INT64_MIN}, err);
+        enum status st =
+            popularity_add(&t, train, f, &(struct popularity_of){0, rows, INT64_MIN}, err);
         if (st == ST_OK)
             st = auc_alone(&t, &auc, err);
-        tally_release(&t);
+        popularity_release(&t);
         if (st != ST_OK)
             return st;
         if (auc > best) {
@@ -126,8 +128,8 @@ enum status popularity_field(const struct schema *s, struct dataset *train, size
     return ST_OK;
 }
 
-enum status tally_judge(const struct tally *train, const struct tally *part, struct baseline *out,
-                        struct errbuf *err)
+enum status popularity_judge(const struct popularity *train, const struct popularity *part,
+                             struct baseline *out, struct errbuf *err)
 {
     uint64_t *keys;
     size_t n;
@@ -138,7 +140,7 @@ enum status tally_judge(const struct tally *train, const struct tally *part, str
     enum status st = keyset_sorted(&part->all, 1, &keys, &n, err);
     if (st != ST_OK)
         return st;
-    struct tally_group *g = mem_array(n + 1, sizeof *g);
+    struct popularity_group *g = mem_array(n + 1, sizeof *g);
     double mean = train->positives / train->records, loss = 0;
     /* A log of one class only: keep log() away from 0. */
     mean = mean < 1e-6 ? 1e-6 : mean > 1 - 1e-6 ? 1 - 1e-6 : mean;
@@ -146,11 +148,11 @@ enum status tally_judge(const struct tally *train, const struct tally *part, str
         double s = score(keyset_count(&train->positive, keys[i]),
                          keyset_count(&train->all, keys[i]), mean);
         double p = keyset_count(&part->positive, keys[i]);
-        g[i] = (struct tally_group){s, p, keyset_count(&part->all, keys[i]) - p};
+        g[i] = (struct popularity_group){s, p, keyset_count(&part->all, keys[i]) - p};
         loss -= g[i].positives * log(s) + g[i].negatives * log1p(-s);
     }
-    *out =
-        (struct baseline){.there = true, .auc = tally_auc(g, n), .logloss = loss / part->records};
+    *out = (struct baseline){
+        .there = true, .auc = popularity_auc(g, n), .logloss = loss / part->records};
     free(g);
     free(keys);
     return ST_OK;

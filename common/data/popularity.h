@@ -18,29 +18,30 @@ struct baseline {
     double auc, logloss;
 };
 
-struct tally {
+struct popularity {
     struct keyset all, positive; /* owned */
     double records, positives;
 };
 
-struct tally_of { /* records [first, end) of a part, not before a time */
+struct popularity_of { /* records [first, end) of a part, not before a time */
     uint64_t first, end;
     int64_t from; /* INT64_MIN: all */
 };
 
-struct tally_group { /* records that share a score */
+struct popularity_group { /* records that share a score */
     double score, positives, negatives;
 };
 
 /* Count the keys of id slot f. */
-MUST_CHECK enum status tally_add(struct tally *t, struct dataset *d, size_t f,
-                                 const struct tally_of *of, struct errbuf *err);
-void tally_release(struct tally *t); /* zeroes it */
+MUST_CHECK enum status popularity_add(struct popularity *t, struct dataset *d, size_t f,
+                                      const struct popularity_of *of, struct errbuf *err);
+void popularity_release(struct popularity *t); /* zeroes it */
 /* How well the counts of train predict the records of part; nothing is "there" where either is empty. */
-MUST_CHECK enum status tally_judge(const struct tally *train, const struct tally *part,
-                                   struct baseline *out, struct errbuf *err);
+MUST_CHECK enum status popularity_judge(const struct popularity *train,
+                                        const struct popularity *part, struct baseline *out,
+                                        struct errbuf *err);
 /* Exact AUC, ties by half; sorts g. .5 where there is one class only. */
-double tally_auc(struct tally_group *g, size_t n);
+double popularity_auc(struct popularity_group *g, size_t n);
 /* The id slot of the field of type item; without one the slot that alone ranks the first million records of train best,
  * each judged without itself. SCHEMA_NONE where every id field is a bag. */
 MUST_CHECK enum status popularity_field(const struct schema *s, struct dataset *train, size_t *out,
