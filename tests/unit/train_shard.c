@@ -212,7 +212,8 @@ static struct msg *push(struct world *w, uint32_t rank, uint64_t seq, uint64_t b
         .rank = rank, .seq = seq, .tag = w->open, .n = n, .begin = begin, .end = begin + 5};
     m->frames = 5;
     m->frame[0] = frame_pool_get(w->pool, n * sizeof(uint64_t));
-    memcpy(m->frame[0].data, w->key, n * sizeof(uint64_t));
+    if (n > 0)
+        memcpy(m->frame[0].data, w->key, n * sizeof(uint64_t));
     m->frame[1] = floats(w, n * 2, -1);
     m->frame[2] = floats(w, n, -1);
     m->frame[3] = floats(w, BLOCKS * DENSE_BLOCK, -1);
@@ -239,7 +240,8 @@ static struct msg *pull(struct world *w, uint32_t n, bool handle)
         (struct msg_pull){.request = 11, .tables = 3, .dense = true, .handle = handle, .n = n};
     m->frames = 1;
     m->frame[0] = frame_pool_get(w->pool, n * sizeof(uint64_t));
-    memcpy(m->frame[0].data, w->key, n * sizeof(uint64_t));
+    if (n > 0)
+        memcpy(m->frame[0].data, w->key, n * sizeof(uint64_t));
     return m;
 }
 

@@ -194,7 +194,8 @@ static struct msg *rows(struct world *w, uint32_t s, const struct msg *pull, uin
     m->u.rows = (struct msg_rows){.request = pull->u.pull.request, .handle = handle, .n = n};
     m->frames = 3;
     m->frame[0] = frame_pool_get(w->pool, n * 2 * sizeof(float));
-    memset(m->frame[0].data, 0, n * 2 * sizeof(float));
+    if (n > 0)
+        memset(m->frame[0].data, 0, n * 2 * sizeof(float));
     m->frame[1] = frame_pool_get(w->pool, DENSE_BLOCK * sizeof(float));
     memset(m->frame[1].data, 0, DENSE_BLOCK * sizeof(float));
     return m;
