@@ -26,9 +26,9 @@ row() {
         train "$name-$seed" --set train.seed="$seed" --set train.epochs="$epochs" "$@"
         figures "$name-$seed" >>"$work/figures"
     done
-    auc=$(awk '{ sum += $2 } END { printf "%.6f", sum / NR }' "$work/figures")
+    auc=$(awk '{ sum += $2 } END { printf "%.9f", sum / NR }' "$work/figures")
     awk -v name="$name" -v one="${one:-$auc}" '{ rate += $1; auc += $2; stale += $3 } END {
-        printf "%-14s %9.5f %+12.5f %10.2f %12d\n", name, auc / NR, auc / NR - one, stale / NR, rate / NR }' "$work/figures"
+        printf "%-14s %9.5f %+12.5f %10.2f %12d\n", name, auc / NR, auc / NR - one + 5e-9, stale / NR, rate / NR }' "$work/figures"
 }
 
 printf '%-14s %9s %12s %10s %12s\n' mode AUC "to 1 worker" staleness samples/s
