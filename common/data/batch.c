@@ -73,7 +73,7 @@ void batch_init(struct batch *b, const struct dataset *d, size_t n_max)
 
 void batch_open(struct batch *b, size_t fields, size_t floats, bool weighted, size_t n_max)
 {
-    lay_out(b, fields, floats, 1, n_max);
+    lay_out(b, fields, floats, 0, n_max);
     reserve(b, n_max * fields, weighted);
     batch_clear(b);
 }

@@ -111,7 +111,6 @@ void exposure_write(const struct exposure_put *p, struct buffer *out)
         const struct exposure_row *r = &p->row[i];
         buffer_u16(out, (uint16_t)r->item_n);
         buffer_put(out, r->item, r->item_n);
-        buffer_u32(out, r->label_at);
         buffer_u32(out, r->n);
         buffer_put(out, r->text, r->n);
     }
@@ -132,11 +131,8 @@ bool exposure_read(struct reader *in, struct exposure_row *rows, struct exposure
     for (size_t i = 0; i < out->rows && !in->bad; i++) {
         rows[i].item_n = reader_u16(in);
         rows[i].item = (const char *)reader_view(in, rows[i].item_n);
-        rows[i].label_at = reader_u32(in);
         rows[i].n = reader_u32(in);
         rows[i].text = (const char *)reader_view(in, rows[i].n);
-        if (rows[i].label_at > rows[i].n)
-            in->bad = true;
     }
     return !in->bad;
 }

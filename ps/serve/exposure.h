@@ -1,7 +1,7 @@
 /* exposure.h - what was shown and waits for its outcome: rows of the interaction log whose label is not known yet.
  *
- * An outcome within the window writes its row with a positive label at once; when the window closes the others are
- * written as negatives. One thread (the writer).
+ * With one label an outcome within the window writes its row at once, positive; when the window closes the others are
+ * written as negatives. With several, all rows are written when it closes, with what came of each by then. One thread (the writer).
  */
 #ifndef PENSTOCK_PS_SERVE_EXPOSURE_H
 #define PENSTOCK_PS_SERVE_EXPOSURE_H
@@ -18,8 +18,8 @@
 struct exposure_row {
     const char *item; /* id; borrowed */
     size_t item_n;
-    const char *text; /* a line without its label; borrowed */
-    uint32_t n, label_at;
+    const char *text; /* a line without its labels: interaction.h; borrowed */
+    uint32_t n;
 };
 
 struct exposure_put {
@@ -33,9 +33,9 @@ struct exposure_put {
 struct exposure {
     struct exposure_put put; /* borrowed pointers lead into this allocation */
     size_t bytes;
-    bool done[EXPOSURE_ITEMS_MAX];  /* its row is written */
-    struct exposure *newer, *older; /* by arrival */
-    struct exposure *next;          /* of its slot */
+    uint8_t done[EXPOSURE_ITEMS_MAX]; /* bit t: an outcome of task t came */
+    struct exposure *newer, *older;   /* by arrival */
+    struct exposure *next;            /* of its slot */
 };
 
 struct exposures {

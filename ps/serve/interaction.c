@@ -83,7 +83,10 @@ static void add_fields(struct interaction *x, const struct job *job, const struc
         c->field = fields_find(fields, f->name, strlen(f->name));
         c->kind = f->type;
         c->is_position = strcmp(f->name, "position") == 0;
-        x->labelled |= f->type == FIELD_LABEL;
+        if (f->type == FIELD_LABEL && x->labels < JOB_TASKS_MAX) {
+            c->task = x->labels;
+            x->task[x->labels++] = mem_strdup(f->name);
+        }
     }
     for (int e = 0; e < EXTRAS; e++) {
         struct interaction_column *c = add_column(x, x->columns);
@@ -163,6 +166,8 @@ void interaction_close(struct interaction *x)
     }
     if (x->fd >= 0)
         close(x->fd);
+    for (size_t t = 0; t < x->labels; t++)
+        free(x->task[t]);
     free(x->column);
     free(x->dir);
     free(x->stem);
@@ -185,8 +190,8 @@ static void put_text(const struct interaction *x, const char *text, size_t n, st
     for (size_t i = 0; i < n; i++) {
         if (quoted && text[i] == quote)
             buffer_u8(out, (uint8_t)quote);
-        const bool breaks = text[i] == '\n' || text[i] == '\r' || text[i] == '\0' ||
-                            (split && !quoted && text[i] == x->delimiter[0]);
+        const bool breaks = (text[i] >= 0 && text[i] <= (char)JOB_TASKS_MAX) || text[i] == '\n' ||
+                            text[i] == '\r' || (split && !quoted && text[i] == x->delimiter[0]);
         buffer_u8(out, breaks ? ' ' : (uint8_t)text[i]);
     }
     if (quoted)
@@ -243,12 +248,10 @@ static const char *text_of(const struct interaction_column *c, const struct inte
 }
 
 void interaction_line(const struct interaction *x, const struct interaction_row *row,
-                      struct buffer *out, uint32_t *out_label_at)
+                      struct buffer *out)
 {
-    const size_t from = out->used;
     const bool json = x->format == JOB_JSON;
     bool any = false;
-    *out_label_at = 0;
     if (json)
         buffer_u8(out, '{');
     for (size_t i = 0; i < x->columns; i++) {
@@ -266,7 +269,7 @@ void interaction_line(const struct interaction *x, const struct interaction_row 
             buffer_u8(out, ':');
         }
         if (c->kind == FIELD_LABEL)
-            *out_label_at = (uint32_t)(out->used - from);
+            buffer_u8(out, (uint8_t)(1 + c->task));
         else if (json)
             put_json(text, n, out);
         else if (text != NULL)
@@ -275,13 +278,29 @@ void interaction_line(const struct interaction *x, const struct interaction_row 
     buffer_put(out, json ? "}\n" : "\n", json ? 2 : 1);
 }
 
-void interaction_label(const struct interaction *x, const char *line, size_t n, uint32_t label_at,
-                       const char *label, struct buffer *out)
+void interaction_label(const struct interaction *x, const char *line, size_t n,
+                       const char *const *label, struct buffer *out)
 {
-    buffer_put(out, line, label_at);
-    if (x->labelled)
-        buffer_put(out, label, strlen(label));
-    buffer_put(out, line + label_at, n - label_at);
+    for (size_t from = 0, at = 0; at <= n; at++) {
+        const unsigned char c = at < n ? (unsigned char)line[at] : 0;
+        if (at < n && (c < 1 || c > JOB_TASKS_MAX))
+            continue;
+        buffer_put(out, line + from, at - from);
+        const char *text = at == n                 ? ""
+                           : label[c - 1] != NULL  ? label[c - 1]
+                           : x->format == JOB_JSON ? "null"
+                                                   : "";
+        buffer_put(out, text, strlen(text));
+        from = at + 1;
+    }
+}
+
+size_t interaction_task(const struct interaction *x, const char *type, size_t n)
+{
+    for (size_t t = 0; t < x->labels; t++)
+        if (strlen(x->task[t]) == n && memcmp(x->task[t], type, n) == 0)
+            return t;
+    return 0;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------ */

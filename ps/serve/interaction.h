@@ -19,6 +19,7 @@
 #include "common/base/bytes.h"
 #include "common/base/errbuf.h"
 #include "common/base/job.h"
+#include "common/base/job_task.h"
 #include "ps/serve/cells.h"
 
 enum interaction_extra {
@@ -37,6 +38,7 @@ struct interaction_column {
     char *type;       /* recbole, behind the name; owned or NULL */
     uint32_t field;   /* in fields, or FIELD_UNKNOWN */
     int kind;         /* enum field_type; FIELD_SKIP: an extra one */
+    size_t task;      /* of a label */
     int extra;        /* enum interaction_extra, or -1 */
     bool is_position; /* the job's field of that name: where the thing stood */
 };
@@ -50,7 +52,8 @@ struct interaction {
     bool header;
     struct interaction_column *column; /* owned */
     size_t columns;
-    bool labelled;                   /* rows have a label */
+    size_t labels;                   /* of a row: tasks of the job, 0 of sequences */
+    char *task[JOB_TASKS_MAX];       /* their names; owned */
     char negative[32], positive[32]; /* its texts */
     uint64_t bytes_max;
     /* -- writer only -- */
@@ -76,12 +79,14 @@ struct interaction_row { /* the source of a line; all borrowed */
     const struct cells *sources[4]; /* the first that has a field counts; may be NULL */
     const char *extra[EXTRAS];      /* NULL: empty */
 };
-/* Appends a line without its label; *out_label_at: where in the line it goes. */
+/* Appends a line in which the byte 1 + t stands for the label of task t; no cell holds such a byte. */
 void interaction_line(const struct interaction *x, const struct interaction_row *row,
-                      struct buffer *out, uint32_t *out_label_at);
-/* A whole line from one without a label: its text, or a value's. */
-void interaction_label(const struct interaction *x, const char *line, size_t n, uint32_t label_at,
-                       const char *label, struct buffer *out);
+                      struct buffer *out);
+/* A whole line from that. label: (labels) texts, NULL: the row says nothing about that task. */
+void interaction_label(const struct interaction *x, const char *line, size_t n,
+                       const char *const *label, struct buffer *out);
+/* The task that an event type is the outcome of: that of its name, else the first. */
+size_t interaction_task(const struct interaction *x, const char *type, size_t n);
 
 /* Where the next group's lines begin; a new file if this one is full. The lines of a group stand in one file. */
 void interaction_place(const struct interaction *x, uint32_t *out_file, uint64_t *out_at);

@@ -64,6 +64,12 @@ static enum status check_model(struct model_view *v, struct errbuf *err)
         free(mine);
         free(theirs);
         v->ranks = model_ranks(m);
+        v->tasks = model_tasks(m);
+        v->judged = v->ranks ? 0 : job_task(&v->model->job);
+        for (size_t t = 0; t < v->tasks; t++)
+            v->output[t] = v->ranks        ? "score"
+                           : v->tasks == 1 ? "probability"
+                                           : job_task_name(&v->model->job, t);
         if (st == ST_OK)
             find_items(v, m, &v->model->plan);
         plan_release(plan);

@@ -10,6 +10,7 @@
 #ifndef PENSTOCK_PS_SERVE_MODEL_VIEW_H
 #define PENSTOCK_PS_SERVE_MODEL_VIEW_H
 
+#include "common/base/job_task.h"
 #include "ps/serve/cells.h"
 #include "ps/serve/replica.h"
 #include "ps/serve/service.h"
@@ -32,7 +33,9 @@ struct model_view {
     size_t fields, floats;           /* F, D */
     struct view_field *id;           /* (F) owned */
     struct view_field *num;          /* (D) owned */
-    bool ranks;                      /* a sequence family */
+    size_t tasks, judged;            /* T scores of a record; the one that things are ordered by */
+    const char *output[JOB_TASKS_MAX]; /* (tasks) their names; borrowed from the job */
+    bool ranks;                        /* a sequence family */
     size_t item_slot;   /* id slot of the item's vocab; SCHEMA_NONE: the model knows no items */
     size_t history_max; /* events a request needs at most */
     bool needs_negatives;

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/data/dataset.h"
 
+#define QUICK_US    50000u
 #define RECORDS     4096u
 #define RECORDS_MAX 10000000u /* of train, the newest: a node should be up in seconds */
 
@@ -113,6 +115,9 @@ void popular_refresh(struct popular *p, uint64_t now_us)
 {
     const uint32_t items =
         p->view->item_slot != SCHEMA_NONE ? atomic_load(&p->state->items.used) : 0;
+    const uint64_t began = clock_now_us();
+    if (began < p->rest_until_us)
+        return;
     struct popular_item *all = mem_array((size_t)items + 1, sizeof(*all));
     uint32_t n = 0;
     for (uint32_t i = 0; i < items; i++) {
@@ -131,4 +136,6 @@ void popular_refresh(struct popular *p, uint64_t now_us)
     atomic_store(&p->list, list);
     if (was != NULL)
         registry_retire(&p->state->items, was);
+    const uint64_t took = clock_now_us() - began;
+    p->rest_until_us = took > QUICK_US ? began + 10 * took : 0;
 }

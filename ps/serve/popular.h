@@ -28,11 +28,13 @@ struct popular {
     struct catalog counts; /* by key, of a click model; owned */
     float *trained;        /* (trained_used) by number: records in train */
     size_t trained_used, trained_cap;
+    uint64_t rest_until_us; /* monotonic: of many items not each second */
 };
 
 /* Reads the train part's cache, if it is there. */
 void popular_init(struct popular *p, const struct model_view *view, struct state *state);
 void popular_release(struct popular *p);
-void popular_refresh(struct popular *p, uint64_t now_us); /* writer */
+/* Writer. Takes at most a tenth of its time, so with many items it comes to nothing now and then. */
+void popular_refresh(struct popular *p, uint64_t now_us);
 
 #endif

@@ -30,7 +30,7 @@ enum status predict_init(struct predict *p, const struct model_view *view,
     p->shared_number = mem_array(D + 1, sizeof(*p->shared_number));
     p->span = mem_array(view->batch_max, sizeof(*p->span));
     p->unused = mem_array(view->model->plan.tables[0].dim, sizeof(*p->unused));
-    mem_grow(&p->logits, &p->logits_cap, view->batch_max, sizeof(*p->logits));
+    mem_grow(&p->logits, &p->logits_cap, view->batch_max * view->tasks, sizeof(*p->logits));
     if (view->ranks)
         p->states = mem_array(view->batch_max * view->width, sizeof(*p->states));
     return ST_OK;
@@ -311,11 +311,13 @@ static void flush(struct predict *p)
     const size_t unknown = gather(p, p->batch.keys, p->batch.unique, &params);
     const struct model_input in = input_of(&p->batch);
     model_score(p->model, &in, &params, p->logits);
+    const size_t T = p->view->tasks;
     for (size_t s = 0; s < p->spans; s++) {
         const struct span *span = &p->span[s];
-        for (size_t i = 0; i < span->n; i++)
-            span->ask->score[span->from + i] =
-                1.0 / (1.0 + exp(-(double)p->logits[span->first + i]));
+        for (size_t i = 0; i < span->n * T; i++) {
+            const float z = p->logits[i % T * in.n + span->first + i / T];
+            span->ask->score[span->from * T + i] = 1.0 / (1.0 + exp(-(double)z));
+        }
     }
     if (unknown > 0)
         count_absent(p);

@@ -33,7 +33,7 @@ struct ask {
     /* A model of sequences, INFER only: the history, instead of the user's. */
     const struct cell *history;
     /* -- set by predict_scores -- */
-    double *score; /* (n) the caller's */
+    double *score; /* (n, view->tasks) the caller's */
     uint32_t *
         unknown; /* (F) the caller's, zeroed: ids of the field that the model has never seen; F >= 1 */
 };
@@ -46,7 +46,7 @@ struct predict {
     const struct version *version; /* of this call */
     float *rows[PLAN_TABLES_MAX];  /* (rows_cap, dim) owned */
     size_t rows_cap;
-    float *logits; /* (batch_max) or of the candidates */
+    float *logits; /* (tasks, batch_max) or of the candidates */
     size_t logits_cap;
     float *states;   /* (batch_max, width) sequences */
     uint8_t *absent; /* (unique) */

@@ -255,9 +255,8 @@ size_t service_inputs(const struct service *s, uint32_t stream, const struct ser
 
 size_t service_outputs(const struct service *s, uint32_t stream, const char *const **out)
 {
-    static const char *const click[] = {"probability"}, *const next[] = {"score"};
-    *out = s->stream[stream].view.ranks ? next : click;
-    return 1;
+    *out = s->stream[stream].view.output;
+    return s->stream[stream].view.tasks;
 }
 
 /* ---- reading requests --------------------------------------------------------------------------- */

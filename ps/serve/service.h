@@ -25,17 +25,19 @@
  * looked at in profiles. Numbers must be finite and in the field's range.
  *
  *   RANK       {"user_id"?, "items": [id | {"item_id", field: cell, ...}, ...], "context"?: {field: cell},
- *               "session_id"?, "scenario"?, "time"?, "version"?, "n"?, "outputs"?: bool}
+ *               "session_id"?, "scenario"?, "time"?, "version"?, "n"?, "outputs"?: bool, "log"?: bool}
  *           -> {"rec_id", "snapshot_version", "items": [{"item_id", "score", "outputs"?}, ...], "unknown": {field: n},
- *               "experiment"?, "variant"?, "propensity"?}      items by falling score, ties in the order asked
+ *               "experiment"?, "variant"?, "propensity"?}      items by falling score (of several tasks that of
+ *              train.task; `outputs`: of each), ties in the order asked. Shown to a user, the first 100 are exposures
+ *              in the interaction log, unless log is false
  *   RECOMMEND  {"user_id"?, "n"?, "context"?, "filter"?: {"seen"?: bool, "in_stock"?: bool, "category"?: id | [ids],
- *               "allow"?: [ids], "deny"?: [ids]}, "session_id"?, "scenario"?, "time"?, "version"?}
+ *               "allow"?: [ids], "deny"?: [ids]}, "session_id"?, "scenario"?, "time"?, "version"?, "log"?}
  *           -> as RANK, and "source": "sequence" | "ranked" | "popular"
  *   SIMILAR    id of the path, query n -> {"item_id", "snapshot_version", "items": [{"item_id", "score"}]}
  *   INFER      `table` instead of a body; `scores` instead of an answer
  *   EVENTS     {"user_id", "session_id"?, "events": [{"event_id", "type", "item_id", "ts"?, "value"?, "rec_id"?,
  *               "position"?, "context"?: {field: cell}}, ...]} or {"events": [each with its own "user_id"]}
- *           -> 202 {"accepted": n, "duplicates": n}
+ *           -> 202 {"accepted": n, "duplicates": n, "ignored"?: n of deleted users}
  *   USER_PUT   {"fields": {field: cell}}  -> 200 {"user_id"}; replaces the profile, keeps the history
  *   USER_GET   -> {"user_id", "fields", "history": [{"item_id", "type", "ts"}]}, or 404
  *   ITEM_PUT   {"fields": {field: cell}, "in_stock"?: bool, "category"?: id}; ITEM_GET, DELETE alike
@@ -165,7 +167,8 @@ struct service_input {
     const char *name; /* borrowed, for the service's life */
     int type; /* enum field_type: FIELD_FLOAT is FP32, else BYTES (or integers, as their text) */
 };
-/* What an INFER may name, and what comes out ("probability", of sequence models "score"). Borrowed. */
+/* What an INFER may name, and what comes out: "probability", of sequence models "score", of several tasks their names.
+ * Borrowed. */
 size_t service_inputs(const struct service *s, uint32_t stream, const struct service_input **out);
 size_t service_outputs(const struct service *s, uint32_t stream, const char *const **out);
 

@@ -6,6 +6,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/mem.h"
+#include "common/base/utf8.h"
 #include "common/feature/number.h"
 #include "ps/serve/service_int.h"
 
@@ -483,7 +484,9 @@ static enum status check_path_id(const struct service_request *r, struct service
 {
     if (r->id == NULL)
         return errbuf_set(err, ST_USAGE, "the path has no id");
-    const enum status st = id_check(r->id, strlen(r->id), "the id in the path", err);
+    enum status st = id_check(r->id, strlen(r->id), "the id in the path", err);
+    if (st == ST_OK && !utf8_valid(r->id))
+        st = errbuf_set(err, ST_USAGE, "the id in the path is not UTF-8");
     if (st == ST_OK)
         put_text(w, r->id, strlen(r->id), &w->item);
     return st;

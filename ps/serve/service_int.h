@@ -22,8 +22,7 @@ struct service {
     struct state state;
     struct stream stream[SERVICE_STREAMS_MAX];
     size_t streams;
-    const char *output[1]; /* of stream 0 .. all: by view.ranks */
-    _Atomic uint64_t rec;  /* recommendation ids given */
+    _Atomic uint64_t rec; /* recommendation ids given */
     _Atomic uint64_t scored, unknown;
 };
 
@@ -92,6 +91,7 @@ struct service_work {
         uint32_t number;     /* UINT32_MAX: by id */
         size_t wanted;       /* SIZE_MAX: it has no own cells */
         double score;
+        const double *all; /* (tasks) during service_score only; NULL: not of the model */
     } * shown;
     size_t shown_n;
 };

@@ -244,9 +244,10 @@ static int by_rank(const void *a, const void *b)
 static void by_model(struct service_worker *s, uint32_t stream, const struct version *v,
                      const struct filter *f, struct ask *ask, struct service_request *r)
 {
+    const struct model_view *view = &s->service->stream[stream].view;
     const size_t n = candidates(s, &s->service->stream[stream], f);
     mem_grow(&s->candidate, &s->candidate_cap, n + 1, sizeof(*s->candidate));
-    mem_grow(&s->score, &s->score_cap, n + 1, sizeof(*s->score));
+    mem_grow(&s->score, &s->score_cap, (n + 1) * view->tasks, sizeof(*s->score));
     for (size_t i = 0; i < n; i++) {
         const struct item *item = state_item_at(&s->service->state, s->top[i].at);
         s->candidate[i] =
@@ -257,8 +258,10 @@ static void by_model(struct service_worker *s, uint32_t stream, const struct ver
     ask->score = s->score;
     predict_scores(&s->predict[stream], v, ask, 1);
     atomic_fetch_add(&s->service->scored, n);
-    for (size_t i = 0; i < n; i++)
-        s->top[i].score = isnan(s->score[i]) ? -INFINITY : s->score[i];
+    for (size_t i = 0; i < n; i++) {
+        const double score = s->score[i * view->tasks + view->judged];
+        s->top[i].score = isnan(score) ? -INFINITY : score;
+    }
     qsort(s->top, n, sizeof(*s->top), by_rank);
     show(s, r->work, n < r->work->n ? n : r->work->n);
     service_answer_items(s->service, r, stream, version_cut(v), ask->unknown, "ranked");

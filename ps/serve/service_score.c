@@ -67,9 +67,10 @@ void service_answer_items(struct service *s, struct service_request *r, uint32_t
                      x->number == UINT32_MAX ? work_text(w, &x->id)
                                              : state_item_at(&s->state, x->number)->head.id);
         json_set_f64(one, "score", x->score);
-        if (w->outputs) {
+        if (w->outputs && x->all != NULL) {
             struct json *outputs = json_object();
-            json_set_f64(outputs, v->ranks ? "score" : "probability", x->score);
+            for (size_t t = 0; t < v->tasks; t++)
+                json_set_f64(outputs, v->output[t], x->all[t]);
             json_set(one, "outputs", outputs);
         }
         json_add(list, one);
@@ -170,15 +171,20 @@ static void answer_rank(struct service_worker *s, struct service_request *r, con
                         uint64_t version)
 {
     struct service_work *w = r->work;
+    const struct model_view *view = &s->service->stream[r->stream].view;
     mem_grow(&s->top, &s->top_cap, ask->n, sizeof(*s->top));
     for (size_t i = 0; i < ask->n; i++)
-        s->top[i] = (struct top){ask->score[i], (uint32_t)i};
+        s->top[i] = (struct top){ask->score[i * view->tasks + view->judged], (uint32_t)i};
     qsort(s->top, ask->n, sizeof(*s->top), by_score);
     w->shown_n = w->n < ask->n ? w->n : ask->n;
     w->shown = mem_array(w->shown_n + 1, sizeof(*w->shown));
     for (size_t i = 0; i < w->shown_n; i++) {
         const struct wanted *x = &w->item_list[s->top[i].at];
-        w->shown[i] = (struct shown){x->id, UINT32_MAX, s->top[i].at, s->top[i].score};
+        w->shown[i] = (struct shown){.id = x->id,
+                                     .number = UINT32_MAX,
+                                     .wanted = s->top[i].at,
+                                     .score = s->top[i].score,
+                                     .all = ask->score + s->top[i].at * view->tasks};
     }
     service_answer_items(s->service, r, r->stream, version, ask->unknown, NULL);
 }
@@ -186,10 +192,9 @@ static void answer_rank(struct service_worker *s, struct service_request *r, con
 static void answer_infer(struct service *s, struct service_request *r, const struct ask *ask,
                          uint64_t version)
 {
-    const size_t n = r->table->records;
-    const bool ranks = s->stream[r->stream].view.ranks;
-    for (size_t i = 0; i < n; i++)
-        r->scores[i] = (float)(ranks ? ask[i].score[0] : ask->score[i]);
+    const struct model_view *view = &s->stream[r->stream].view;
+    for (size_t i = 0; i < r->table->records * view->tasks; i++)
+        r->scores[i] = (float)(view->ranks ? ask[i].score[0] : ask->score[i]);
     r->answered = version;
     r->status = 200;
 }
@@ -209,7 +214,7 @@ void service_rank(struct service_worker *s, uint32_t stream, const struct versio
     mem_grow(&s->ask, &s->ask_cap, asks, sizeof(*s->ask));
     mem_grow(&s->candidate, &s->candidate_cap, records, sizeof(*s->candidate));
     mem_grow(&s->cell, &s->cell_cap, cells + 1, sizeof(*s->cell));
-    mem_grow(&s->score, &s->score_cap, records, sizeof(*s->score));
+    mem_grow(&s->score, &s->score_cap, records * view->tasks, sizeof(*s->score));
     mem_grow(&s->unknown, &s->unknown_cap, asks * F, sizeof(*s->unknown));
     memset(s->ask, 0, asks * sizeof(*s->ask));
     memset(s->candidate, 0, records * sizeof(*s->candidate));
@@ -218,7 +223,7 @@ void service_rank(struct service_worker *s, uint32_t stream, const struct versio
         const size_t many = records_of(r[i]);
         const size_t own = r[i]->kind == SERVICE_INFER && view->ranks ? many : 1;
         for (size_t j = 0; j < own; j++) {
-            s->ask[a + j].score = s->score + c + (own > 1 ? j : 0);
+            s->ask[a + j].score = s->score + (c + (own > 1 ? j : 0)) * view->tasks;
             s->ask[a + j].unknown = s->unknown + (a + j) * F;
         }
         if (r[i]->kind == SERVICE_INFER) {

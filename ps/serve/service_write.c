@@ -19,8 +19,7 @@ struct line_of { /* what a line is made of, besides profiles */
     const char *extra[EXTRAS];
 };
 
-static void put_line(const struct service *s, const struct line_of *l, struct buffer *out,
-                     uint32_t *out_label_at)
+static void put_line(const struct service *s, const struct line_of *l, struct buffer *out)
 {
     static const struct cells none;
     const struct user *u = l->user != NULL ? state_user(&s->state, l->user, l->user_n) : NULL;
@@ -35,7 +34,7 @@ static void put_line(const struct service *s, const struct line_of *l, struct bu
                     i != NULL ? &i->profile : &none},
     };
     memcpy(row.extra, l->extra, sizeof(row.extra));
-    interaction_line(&s->interaction, &row, out, out_label_at);
+    interaction_line(&s->interaction, &row, out);
 }
 
 /* ---- exposures ---------------------------------------------------------------------------------- */
@@ -80,7 +79,7 @@ static void put_row(const struct service *s, const struct service_request *r, si
     row->item = l.item;
     row->item_n = l.item_n;
     rows->at[i] = rows->text.used;
-    put_line(s, &l, &rows->text, &row->label_at);
+    put_line(s, &l, &rows->text);
     row->n = (uint32_t)(rows->text.used - rows->at[i]);
 }
 
@@ -135,7 +134,7 @@ static void write_exposures(struct service *s, struct service_request *const *r,
 struct marks { /* rows of exposures that this group marks as done; unmarked if it fails */
     struct mark {
         struct exposure *exposure;
-        size_t row;
+        size_t row, task;
     } * item;
     size_t used, cap;
 };
@@ -160,20 +159,23 @@ static void put_event_line(struct events_put *p, const struct happened *e)
     char value[64];
     snprintf(value, sizeof(value), "%.*s", (int)e->value.n,
              e->has_value ? work_text(w, &e->value) : "");
-    const char *label = e->has_value ? value : e->positive ? x->positive : x->negative;
+    const size_t task = interaction_task(x, work_text(w, &e->type), e->type.n);
+    const char *label[JOB_TASKS_MAX] = {NULL}; /* of the other tasks it says nothing */
+    label[task] = e->has_value ? value : e->positive ? x->positive : x->negative;
     /* Of what was shown a row is written anyway: now if something came of it, else when its window closes. */
-    if ((rec != NULL || !x->labelled) && !e->positive)
+    if ((rec != NULL || x->labels == 0) && !e->positive)
         return;
     p->outcomes += rec != NULL;
     if (row != SIZE_MAX) {
-        if (shown->done[row])
+        if (shown->done[row] & 1u << task)
             return;
         mem_grow(&p->marks->item, &p->marks->cap, p->marks->used + 1, sizeof(*p->marks->item));
-        p->marks->item[p->marks->used++] = (struct mark){shown, row};
-        shown->done[row] = true;
+        p->marks->item[p->marks->used++] = (struct mark){shown, row, task};
+        shown->done[row] |= (uint8_t)(1u << task);
         const struct exposure_row *r = &shown->put.row[row];
-        interaction_label(x, r->text, r->n, r->label_at, label, &p->lines);
-        state_put_outcome(&p->s->state, rec, item, e->item.n);
+        if (x->labels <= 1)
+            interaction_label(x, r->text, r->n, label, &p->lines);
+        state_put_outcome(&p->s->state, rec, item, e->item.n, task);
         return;
     }
     p->late += rec != NULL;
@@ -185,14 +187,13 @@ static void put_event_line(struct events_put *p, const struct happened *e)
                         .item_n = e->item.n,
                         .time = e->time};
     char rec_text[SERVICE_REC_ID + 1] = "";
-    uint32_t label_at;
     l.context = (struct cells){w->cell + e->cell, e->cells};
     if (rec != NULL)
         memcpy(rec_text, rec, SERVICE_REC_ID);
     l.extra[EXTRA_REC] = rec != NULL ? rec_text : NULL;
     buffer_reset(&p->text);
-    put_line(p->s, &l, &p->text, &label_at);
-    interaction_label(x, (const char *)p->text.data, p->text.used, label_at, label, &p->lines);
+    put_line(p->s, &l, &p->text);
+    interaction_label(x, (const char *)p->text.data, p->text.used, label, &p->lines);
 }
 
 static bool same_user(const struct service_work *w, const struct happened *a,
@@ -314,7 +315,8 @@ static void unmark(struct marks *m, size_t from)
 {
     while (m->used > from) {
         m->used--;
-        m->item[m->used].exposure->done[m->item[m->used].row] = false;
+        const struct mark *one = &m->item[m->used];
+        one->exposure->done[one->row] &= (uint8_t) ~(1u << one->task);
     }
 }
 

@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 
-#define SLICE 2048u /* items: about a millisecond */
+#define SLICE    2048u  /* items: about a millisecond */
+#define QUICK_US 20000u /* a shelf of less work is made anew as often as there is reason to */
 
 void shelves_init(struct shelves *s, const struct model_view *view, struct state *state)
 {
@@ -106,6 +108,8 @@ static bool may_go(struct shelves *s)
 static bool begin(struct shelves *s, struct replica_reader *rd)
 {
     uint64_t cut = atomic_exchange(&s->wanted, 0);
+    if (cut == 0 && clock_now_us() < s->rest_until_us)
+        return false;
     const struct version *v = replica_enter(rd, cut);
     const uint64_t shown = v != NULL ? version_cut(v) : 0;
     replica_leave(rd);
@@ -119,6 +123,7 @@ static bool begin(struct shelves *s, struct replica_reader *rd)
     }
     s->next = shelf_new(shown, n, s->view->width);
     s->done = 0;
+    s->spent_us = 0;
     return true;
 }
 
@@ -133,14 +138,18 @@ static bool slice(struct shelves *s, struct replica_reader *rd, struct epoch_rea
         s->next = NULL;
         return true;
     }
+    const uint64_t began = clock_now_us();
     epoch_enter(&s->state->epoch, reader);
     const uint32_t left = s->next->n - s->done, end = s->done + (left < SLICE ? left : SLICE);
     for (; s->done < end; s->done++)
         put_item(s, s->next, s->done, v);
     epoch_leave(reader);
     replica_leave(rd);
-    if (s->done == s->next->n)
+    s->spent_us += clock_now_us() - began;
+    if (s->done == s->next->n) {
+        s->rest_until_us = s->spent_us > QUICK_US ? clock_now_us() + 9 * s->spent_us : 0;
         show(s);
+    }
     return true;
 }
 

@@ -2,7 +2,7 @@
  *
  * A shelf holds, of one cut of one stream, the rows of the items that this node has named so far, by their numbers, so
  * a request that uses it is scored by that very cut. It is built in slices beside the requests, by whichever loop has
- * time, and shown by one atomic pointer; the newest SHELVES_KEPT stay. Memory: items * (width + 3) floats each.
+ * time (of large catalogs at most a tenth of a thread), and shown by one atomic pointer; the newest SHELVES_KEPT stay. Memory: items * (width + 3) floats each.
  */
 #ifndef PENSTOCK_PS_SERVE_SHELF_H
 #define PENSTOCK_PS_SERVE_SHELF_H
@@ -30,6 +30,7 @@ struct shelves {                   /* of a stream */
     struct shelf *next;                        /* NULL: none is being built */
     uint32_t done;                             /* items of it */
     unsigned turn;                             /* which place is given up */
+    uint64_t spent_us, rest_until_us;          /* on `next`; monotonic: when another may be begun */
     struct registry_retired old[SHELVES_KEPT]; /* wait for readers */
 };
 

@@ -11,7 +11,7 @@
 #include "common/base/mem.h"
 #include "ps/serve/ops.h"
 
-#define CLOSE_EACH   256u       /* exposures closed in one group */
+#define CLOSE_EACH   1024u      /* exposures closed in one group */
 #define CLOSE_GROUPS 16u        /* groups a tick */
 #define SLICE_BYTES  (1u << 20) /* of a snapshot, a tick */
 #define SLICES       8u
@@ -224,11 +224,13 @@ void state_put_exposure(struct state *s, const struct exposure_put *p)
     exposure_write(p, &s->frame);
 }
 
-void state_put_outcome(struct state *s, const char rec[EXPOSURE_REC], const char *item, size_t n)
+void state_put_outcome(struct state *s, const char rec[EXPOSURE_REC], const char *item, size_t n,
+                       size_t task)
 {
     buffer_u8(&s->frame, OP_OUTCOME);
     buffer_put(&s->frame, rec, EXPOSURE_REC);
     put_id(&s->frame, item, n);
+    buffer_u8(&s->frame, (uint8_t)task);
 }
 
 void state_put_lines(struct state *s, const char *text, size_t n)
@@ -320,14 +322,20 @@ static void close_one(struct state *s, const struct exposure *e, struct buffer *
 {
     const struct interaction *x = s->conf.interaction;
     struct event_put event[EXPOSURE_ITEMS_MAX];
+    const char *label[JOB_TASKS_MAX] = {NULL};
     size_t n = 0;
     buffer_reset(lines);
     for (size_t i = 0; i < e->put.rows; i++) {
         const struct exposure_row *r = &e->put.row[i];
+        /* With one label a row that something came of is written already. */
+        if (e->done[i] && x->labels <= 1)
+            continue;
+        for (size_t t = 0; t < x->labels; t++)
+            label[t] = e->done[i] & 1u << t ? x->positive : x->negative;
+        if (x->on && x->labels > 0)
+            interaction_label(x, r->text, r->n, label, lines);
         if (e->done[i])
             continue;
-        if (x->on && x->labelled)
-            interaction_label(x, r->text, r->n, r->label_at, x->negative, lines);
         event[n++] = (struct event_put){.time = (int64_t)e->put.time,
                                         .item = r->item,
                                         .item_n = r->item_n,
@@ -377,12 +385,16 @@ static enum status snapshot_rest(struct state *s, struct errbuf *err)
         buffer_reset(&b);
         buffer_u8(&b, OP_EXPOSURE);
         exposure_write(&e->put, &b);
-        for (size_t i = 0; i < e->put.rows; i++)
-            if (e->done[i]) {
-                buffer_u8(&b, OP_OUTCOME);
-                buffer_put(&b, e->put.rec, EXPOSURE_REC);
-                put_id(&b, e->put.row[i].item, e->put.row[i].item_n);
-            }
+        for (size_t i = 0; i < e->put.rows * JOB_TASKS_MAX; i++) {
+            const struct exposure_row *r = &e->put.row[i / JOB_TASKS_MAX];
+            const size_t task = i % JOB_TASKS_MAX;
+            if (!(e->done[i / JOB_TASKS_MAX] & 1u << task))
+                continue;
+            buffer_u8(&b, OP_OUTCOME);
+            buffer_put(&b, e->put.rec, EXPOSURE_REC);
+            put_id(&b, r->item, r->item_n);
+            buffer_u8(&b, (uint8_t)task);
+        }
         st = journal_snapshot_add(&s->journal, b.data, b.used, err);
     }
     for (size_t from = 0; from < s->seen.used && st == ST_OK; from += 65536) {

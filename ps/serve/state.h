@@ -13,7 +13,7 @@
  *
  *   1 user       id, cells                         6 exposure   u8 rec[26], u64 time, digest of the user,
  *   2 user gone  digest                                         u16 n; of each id of the item, row
- *   3 item       id, u8 flags, cells               7 outcome    u8 rec[26], id of the item
+ *   3 item       id, u8 flags, cells               7 outcome    u8 rec[26], id of the item, u8 task
  *   4 events     id of the user, u16 n; of each    8 closed     u8 rec[26]
  *                u64 seen, i64 time, u8 positive,  9 lines      u32 file, u64 offset, u32 bytes, text
  *                id of the item, id as text: type
@@ -22,7 +22,7 @@
  *  13 user gone  u64 lsn, digest                   15 seen       u32 n, u64 x n
  *  14 item       u64 lsn, id, u8 flags, cells      16 log        u32 file, u64 end
  *
- *   row: u32 where the label goes, u32 n, text. flags: 1 in stock, 2 known, 4 the profile is that of the job's side
+ *   row: u32 n, text: interaction.h. flags: 1 in stock, 2 known, 4 the profile is that of the job's side
  *   file (what the file says at this start counts, the cells are empty)
  */
 #ifndef PENSTOCK_PS_SERVE_STATE_H
@@ -172,7 +172,8 @@ MUST_CHECK enum status state_put_events(struct state *s, const char *user, size_
                                         const struct event_put *event, size_t n,
                                         struct errbuf *err);
 void state_put_exposure(struct state *s, const struct exposure_put *p);
-void state_put_outcome(struct state *s, const char rec[EXPOSURE_REC], const char *item, size_t n);
+void state_put_outcome(struct state *s, const char rec[EXPOSURE_REC], const char *item, size_t n,
+                       size_t task);
 /* Lines for the interaction log, whole ones. */
 void state_put_lines(struct state *s, const char *text, size_t n);
 /* ST_AGAIN: too much for one frame; nothing of it will happen. */

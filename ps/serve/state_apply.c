@@ -318,10 +318,13 @@ static void apply_outcome(struct state *s, struct reader *in)
 {
     const char *rec = (const char *)reader_view(in, EXPOSURE_REC);
     const struct id item = read_id(in);
+    const unsigned task = reader_u8(in);
+    if (task >= JOB_TASKS_MAX)
+        in->bad = true;
     struct exposure *e = in->bad ? NULL : exposures_find(&s->exposures, rec);
     const size_t at = e != NULL ? exposure_row_of(e, item.text, item.n) : SIZE_MAX;
     if (at != SIZE_MAX)
-        e->done[at] = true;
+        e->done[at] |= (uint8_t)(1u << task);
 }
 
 static void apply_closed(struct state *s, struct reader *in)

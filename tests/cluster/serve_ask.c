@@ -7,9 +7,14 @@
  * Lines up to an empty one (or the end) are one batch: those that read are scored together, then those that write, and
  * exposures, are written as one group. {"kind": "tick", "now": us} and {"kind": "stats"} stand alone. Each answer is
  * a line: its HTTP status, a blank, the JSON; flushed at the end of a batch.
+ *
+ * With loops=n so many threads ask all the while, each by a worker of its own; a score that is no number, a status of
+ * 500 or more, or an answer of a user that is not whole ends the program with 3.
  */
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +138,99 @@ static void serve(struct service *s, struct service_worker *w)
     free(text);
 }
 
+/* ---- others who ask meanwhile ------------------------------------------------------------------- */
+
+#define LOOPS_MAX 16
+
+static struct loop {
+    struct service *service;
+    pthread_t thread;
+    uint64_t rounds, bad;
+} loop[LOOPS_MAX];
+static size_t loops;
+static atomic_bool stop;
+
+static void ask_once(struct service_worker *w, struct loop *l, uint64_t n)
+{
+    static const struct {
+        enum service_kind kind;
+        const char *body;
+    } asked[] = {
+        {SERVICE_RANK,
+         "{\"user_id\": \"u%u\", \"items\": [\"n1\", \"n2\", {\"item_id\": 3}], \"log\": false}"},
+        {SERVICE_RECOMMEND, "{\"user_id\": \"u%u\", \"n\": 3, \"log\": false}"},
+        {SERVICE_USER_GET, "{}"},
+        {SERVICE_SIMILAR, NULL},
+    };
+    struct service_request request[4], *list[4];
+    struct json *body[4] = {NULL};
+    size_t used = 0;
+    char text[200], id[16];
+    snprintf(id, sizeof(id), "u%u", (unsigned)(n % 50));
+    memset(request, 0, sizeof(request));
+    for (size_t i = 0; i < 4; i++) {
+        struct errbuf err = ERRBUF_INIT;
+        struct service_request *r = &request[i];
+        r->kind = asked[i].kind;
+        r->now_us = clock_wall_us();
+        r->id = asked[i].kind == SERVICE_SIMILAR ? "n1" : id;
+        if (asked[i].body != NULL) {
+            snprintf(text, sizeof(text), asked[i].body, (unsigned)(n % 50));
+            l->bad += json_parse(text, strlen(text), "loop", &body[i], &err) != ST_OK;
+            r->body = body[i];
+        }
+        if (service_check(w, r, &err) == ST_OK)
+            list[used++] = r;
+    }
+    service_score(w, list, used);
+    for (size_t i = 0; i < 4; i++) {
+        const struct service_request *r = &request[i];
+        /* The first shelf of items may still be in the making. */
+        const bool soon = r->kind == SERVICE_SIMILAR && r->status == 503;
+        if (((r->status >= 500 && !soon) || r->status == 0 ||
+             (r->kind == SERVICE_RANK && json_len(json_get(r->answer, "items")) != 3)) &&
+            l->bad++ == 0) {
+            char *said = json_text(r->answer, 0);
+            fprintf(stderr, "serve_ask: kind %d: %d %s\n", r->kind, r->status, said);
+            free(said);
+        }
+        json_free(request[i].answer);
+        service_request_release(&request[i]);
+        json_free(body[i]);
+    }
+}
+
+static void *ask_on(void *arg)
+{
+    struct loop *l = arg;
+    struct errbuf err = ERRBUF_INIT;
+    struct service_worker *w;
+    if (service_worker_new(l->service, &w, &err) != ST_OK) {
+        l->bad++;
+        return NULL;
+    }
+    for (; !atomic_load(&stop); l->rounds++) {
+        ask_once(w, l, l->rounds);
+        (void)service_prepare(w);
+    }
+    service_worker_free(w);
+    return NULL;
+}
+
+static int end_loops(void)
+{
+    uint64_t rounds = 0, bad = 0;
+    atomic_store(&stop, true);
+    for (size_t i = 0; i < loops; i++) {
+        pthread_join(loop[i].thread, NULL);
+        rounds += loop[i].rounds;
+        bad += loop[i].bad;
+    }
+    if (loops > 0)
+        fprintf(stderr, "serve_ask: %" PRIu64 " rounds meanwhile, %" PRIu64 " bad\n", rounds, bad);
+    return bad > 0 || (loops > 0 && rounds == 0) ? 3 : 0;
+}
+
 static void set_option(struct service_conf *c, const char *text)
 {
     const char *value = strchr(text, '=') + 1;
@@ -147,6 +245,8 @@ static void set_option(struct service_conf *c, const char *text)
         c->log_bytes = n;
     else if (strncmp(text, "history=", 8) == 0)
         c->history_max = n;
+    else if (strncmp(text, "loops=", 6) == 0)
+        loops = n < LOOPS_MAX ? n : LOOPS_MAX;
     else if (strncmp(text, "interactions=", 13) == 0)
         c->interactions = value;
 }
@@ -169,9 +269,15 @@ int main(int argc, char **argv)
     if (service_new(&conf, &replica, 1, &service, &err) != ST_OK ||
         service_worker_new(service, &worker, &err) != ST_OK)
         return fail(&err);
+    for (size_t i = 0; i < loops; i++) {
+        loop[i].service = service;
+        if (pthread_create(&loop[i].thread, NULL, ask_on, &loop[i]) != 0)
+            return 1;
+    }
     serve(service, worker);
+    const int code = end_loops();
     service_worker_free(worker);
     service_free(service);
     replica_close(replica);
-    return 0;
+    return code;
 }

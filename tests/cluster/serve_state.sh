@@ -115,6 +115,32 @@ check "a late outcome is a line of its own" grep -qE "^1,amy,i3,,,$rec,,,,,,\$" 
 check "late ones are counted" grep -q '"outcomes": 2, "outcomes_late": 1' "$WORK/answers"
 check "the job reads it" bash -c "$PENSTOCK eval $WORK/job.yaml --snapshot $WORK/run --set data.root=$WORK --data $log >$WORK/eval.log 2>&1 && grep -q ': 5 records' $WORK/eval.log || { cat $WORK/eval.log; cat $log; false; }"
 
+# ---- several labels: rows are written when their window closes, with all that came ----
+sed -e 's/- {name: click, type: label}/&\n    - {name: cart, type: label}\n    - {name: buy, type: label}/' -e 's/family: mlp/family: multitask/' "$WORK/job.yaml" >"$WORK/tasks.yaml"
+check "a job of three tasks trains" "$PENSTOCK" train "$WORK/tasks.yaml" --out "$WORK/tasks" --set train.epochs=1
+of_tasks() { sed 's/$/\n/' | "$ASK" "$WORK/tasks" "$WORK/three" window=60000000 >"$WORK/answers" 2>"$WORK/errors"; }
+echo '{"kind": "rank", "now": 1700000000000000, "body": {"user_id": "amy", "items": ["i1", "i2"], "outputs": true}}' | of_tasks
+check "a score of each task" says 1 '"outputs": \{"click": [0-9.]*, "cart": [0-9.]*, "buy": [0-9.]*\}'
+rec=$(sed -n '1s/.*"rec_id": "\([^"]*\)".*/\1/p' "$WORK/answers")
+{
+    echo '{"kind": "events", "now": 1700000010000000, "body": {"user_id": "amy", "events": [{"event_id": "t1", "type": "click", "item_id": "i2", "rec_id": "'"$rec"'"}, {"event_id": "t2", "type": "buy", "item_id": "i2", "rec_id": "'"$rec"'"}]}}'
+    echo '{"kind": "events", "now": 1700000020000000, "body": {"user_id": "amy", "events": [{"event_id": "t3", "type": "cart", "item_id": "i3"}]}}'
+} | of_tasks
+echo '{"kind": "tick", "now": 1700000090000000}' | of_tasks
+log=$WORK/three/interactions/tasks.00000001.csv
+check "clicked and bought, not put into the cart" grep -qE "^1,0,1,amy,i2," "$log"
+check "nothing came of it" grep -qE "^0,0,0,amy,i1," "$log"
+check "an event alone says nothing of other tasks" grep -qE "^,1,,amy,i3," "$log"
+check "the job reads it" bash -c "$PENSTOCK eval $WORK/tasks.yaml --snapshot $WORK/tasks --set data.root=$WORK --data $log >$WORK/eval.log 2>&1 && grep -q ': 3 records' $WORK/eval.log || { cat $WORK/eval.log; cat $log; false; }"
+
+# ---- many ask while one writes ----
+meanwhile() {
+    { head -n 6000 "$WORK/many"; echo; for u in $(seq 0 2 49); do echo '{"kind": "user_delete", "id": "u'"$u"'"}'; done; echo; sed 's/k\([0-9]\)/l\1/; 6000q' "$WORK/many"; } |
+        "$ASK" "$WORK/run" "$WORK/busy" compact=100000 loops=3 >"$WORK/acked" 2>"$WORK/errors" || { cat "$WORK/errors"; return 1; }
+    grep 'rounds meanwhile, 0 bad' "$WORK/errors" && ! grep -v '^20[02] ' "$WORK/acked"
+}
+check "many ask while one writes, deletes and makes the journal shorter" meanwhile
+
 # ---- a full disk ----
 # ulimit -f: files may not grow beyond so many KiB; as with a full disk the write fails, in the middle of a frame.
 full() {

@@ -336,10 +336,11 @@ static void line_is(const char *yaml, const char *want_header, const char *want_
     row.extra[EXTRA_REC] = "R";
     row.extra[EXTRA_POSITION] = "4";
     struct buffer line = BUFFER_INIT, whole = BUFFER_INIT;
-    uint32_t label_at, file;
+    uint32_t file;
     uint64_t at;
-    interaction_line(&x, &row, &line, &label_at);
-    interaction_label(&x, (const char *)line.data, line.used, label_at, x.positive, &whole);
+    const char *const label[JOB_TASKS_MAX] = {x.positive};
+    interaction_line(&x, &row, &line);
+    interaction_label(&x, (const char *)line.data, line.used, label, &whole);
     interaction_place(&x, &file, &at);
     assert_int_equal(at, strlen(want_header));
     interaction_write(&x, file, at, (const char *)whole.data, whole.used);
