@@ -91,9 +91,9 @@ SRC_nn       := $(call in,common/nn, \
     op_pool op_softmax op_tokens rank tokens)
 SRC_feature  := $(call in,common/feature,encode fit keyset number schema)
 SRC_data     := $(call in,common/data, \
-    batch cache cache_writer catalog columns convert dataset deal duckdb events history inspect inspect_column \
+    baselines batch beside cache cache_writer catalog columns convert dataset deal duckdb events history inspect inspect_column \
     inspect_named inspect_text intake joins lines popularity popularity_rank quarantine reader_json reader_libsvm reader_pairs \
-    reader_query reader_text reader_tfrecord records sequence shop shop_write sources split windows)
+    reader_query reader_text reader_tfrecord records sequence shop shop_people shop_world shop_write sources split windows)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
 SRC_net      := $(call in,common/net, \
     endpoint endpoint_recv head_link http http_conn http_loop http_rules http_server listen_address listen_clock outbox routes \
@@ -121,8 +121,9 @@ SRC_worker   := $(call in,worker, \
     baseline candidates client_order client_pull client_push client_state client_step comm ease evaluate feeder \
     flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
-    ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_serve cmd_serving cmd_snap cmd_status \
-    cmd_submit cmd_train exporter final folds hosts node_ask place prepare run watch)
+    ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_serve cmd_serving cmd_simulate cmd_snap \
+    cmd_status cmd_submit cmd_train crowd crowd_visit exporter final final_windows folds hosts node_ask place prepare run \
+    simulate tally visit watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto stream.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.
@@ -150,6 +151,7 @@ OUT_math   := -lopenblas
 OUT_wire   := -lprotobuf-c
 OUT_net    := -lzmq -lmicrohttpd
 OUT_worker  = $(MPI_LIBS)
+OUT_launch := -lcurl
 
 # The programs: penstock-ps gets no OpenBLAS and no MPI, and must link without.
 ROOMS_penstock-ps     := $(ROOMS_train)
@@ -159,7 +161,7 @@ ROOMS_penstock        := $(ROOMS_launch)
 OUT_penstock-ps        = $(OUT_net) $(OUT_wire) $(OUT_base)
 OUT_penstock-serve     = $(OUT_net) $(OUT_wire) $(OUT_math) $(OUT_base)
 OUT_penstock-worker    = $(OUT_worker) $(OUT_net) $(OUT_wire) $(OUT_math) $(OUT_base)
-OUT_penstock           = $(OUT_net) $(OUT_wire) $(OUT_base)
+OUT_penstock           = $(OUT_launch) $(OUT_net) $(OUT_wire) $(OUT_base)
 MAIN_penstock-ps      := ps/train/ps_main.c
 MAIN_penstock-serve   := ps/serve/serve_main.c
 MAIN_penstock-worker  := worker/worker_main.c

@@ -3,8 +3,12 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/file.h"
+#include "common/base/mem.h"
+#include "launch/folds.h"
 #include "launch/hosts.h"
 #include "launch/place.h"
 
@@ -108,6 +112,9 @@ static void put_call(const struct batch *b, struct buffer *out)
     hosts_quote(out, b->job_path);
     buffer_printf(out, " --slurm --out ");
     hosts_quote(out, b->dir);
+    if (b->folds > 0) {
+        buffer_printf(out, " --folds %" PRIu64, b->folds);
+    }
     for (size_t i = 0; i < b->sets->used; i++) {
         buffer_printf(out, " \\\n       --set ");
         hosts_quote(out, b->sets->item[i]);
@@ -118,7 +125,7 @@ static void put_call(const struct batch *b, struct buffer *out)
 static const char begin_again[] = "# A job that begins again (time limit, preemption, a lost node) "
                                   "goes on from its last complete cut.\n"
                                   "if [ \"${SLURM_RESTART_COUNT:-0}\" -gt 0 ] && [ -e "
-                                  "\"$dir/resolved.yaml\" ]; then mode=--resume; fi\n";
+                                  "\"$begun\" ]; then mode=--resume; fi\n";
 
 static const char run_it[] =
     "stopped=no\n"
@@ -134,8 +141,9 @@ static const char run_it[] =
     "    done\n"
     "    # A process was lost (1; 2 and 3 are the job's or the data's fault): on from the last "
     "cut, three times at most.\n"
-    "    if [ $code != 1 ] || [ $stopped = yes ] || [ $try = 4 ] || [ ! -e \"$dir/resolved.yaml\" "
-    "]; then break; fi\n"
+    "    if [ $code != 1 ] || [ $stopped = yes ] || [ $try = 4 ] || [ ! -e \"$begun\" ]; then "
+    "break; "
+    "fi\n"
     "    echo \"submit.sh: going on from the last complete cut, $try of 3\"\n"
     "    mode=--resume\n"
     "    sleep 5 &\n"
@@ -157,7 +165,11 @@ void batch_text(const struct batch *b, struct buffer *out)
     put_story(b, out);
     put_requests(b, out);
     put_call(b, out);
-    line(out, "dir=", b->dir);
+    char *folder = b->folds > 0 ? folds_dir(b->dir, 0) : mem_strdup(b->dir);
+    char *begun = file_join(folder, "resolved.yaml");
+    line(out, "begun=", begun); /* there is something to go on with */
+    free(begun);
+    free(folder);
     buffer_printf(out, "mode=%s\n", b->resume ? "--resume" : b->force ? "--force" : "");
     buffer_put(out, begin_again, strlen(begin_again));
     buffer_printf(

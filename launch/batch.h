@@ -24,6 +24,7 @@ struct batch {
     const char *time;              /* as Slurm reads it; NULL: the partition's limit */
     const struct args_list *sets;  /* of the train call: --servers and the like are among them */
     const struct args_list *flags; /* for sbatch; from item 1 on */
+    uint64_t folds;                /* cross-validation of so many; 0: one run */
     bool resume, force;
 };
 

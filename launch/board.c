@@ -93,11 +93,31 @@ static void put_tasks(const struct json *tasks, double now, uint64_t epoch, stru
     }
 }
 
+/* Step: the window's number. Its first figures are those of before it was trained on. */
+static void put_window(struct board *b, const struct json *h, double now, struct buffer *bytes)
+{
+    const struct tfevents_scalar s[] = {
+        {"window/auc", json_f64(h, "auc", NAN)},
+        {"window/logloss", json_f64(h, "logloss", NAN)},
+        {"window/accuracy", json_f64(h, "accuracy", NAN)},
+        {"window/records", json_f64(h, "records", NAN)},
+        {"window/samples_per_second", json_f64(h, "samples_per_second", NAN)},
+        {"window/train_loss", json_f64(h, "train_loss", NAN)},
+        {"window/train_auc", json_f64(h, "train_auc", NAN)},
+        {"window/train_accuracy", json_f64(h, "train_accuracy", NAN)},
+    };
+    tfevents_scalars(bytes, now, json_u64(h, "window", b->epochs + 1), s, sizeof(s) / sizeof(s[0]));
+}
+
 static void put_epochs(struct board *b, const struct json *report, double now, struct buffer *bytes)
 {
     const struct json *history = json_get(report, "history");
     for (; b->epochs < json_len(history); b->epochs++) {
         const struct json *h = json_at(history, b->epochs);
+        if (json_bool(report, "windows", false)) {
+            put_window(b, h, now, bytes);
+            continue;
+        }
         double factor = json_f64(h, "rate_factor", NAN);
         const struct tfevents_scalar s[] = {
             {"epoch/train_loss", json_f64(h, "train_loss", NAN)},

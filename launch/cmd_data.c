@@ -19,10 +19,10 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/base/progress.h"
+#include "common/data/beside.h"
 #include "common/data/cache.h"
 #include "common/data/convert.h"
 #include "common/data/inspect.h"
-#include "common/data/popularity_rank.h"
 #include "common/data/shop.h"
 #include "common/metrics/auc.h"
 #include "common/metrics/logloss.h"
@@ -83,22 +83,13 @@ static int data_inspect(int argc, char **argv)
 
 /* ---- convert ------------------------------------------------------------------------------------ */
 
-static void print_popularity(const struct job *job, const char *dir, enum part part)
+static void print_baselines(const struct job *job, const char *dir, enum part part)
 {
-    struct popularity_result r;
-    if (popularity_score(job, dir, part, &r, NULL) == ST_OK)
-        printf("  %-6s popularity (mean label of %s alone): AUC %.4f, logloss %.4f\n",
-               cache_part_name(part), r.field, r.auc, r.logloss);
-}
-
-static void print_ranks(const struct job *job, const char *dir, enum part part)
-{
-    struct ranking sums;
-    if (popularity_rank(job, dir, part, &sums, NULL) != ST_OK)
-        return;
-    struct ranking r = ranking_value(&sums);
-    printf("  %-6s popularity: HR@10 %.4f, NDCG@10 %.4f, MRR %.4f\n", cache_part_name(part),
-           r.hr[RANKING_10], r.ndcg[RANKING_10], r.mrr);
+    struct errbuf why = ERRBUF_INIT;
+    struct json *named = beside_result(job, dir, part, NULL, &why);
+    printf("  baselines on %s:%s\n", cache_part_name(part), why.text[0] != '\0' ? " none" : "");
+    beside_print(named, stdout);
+    json_free(named);
 }
 
 /* What lines became when records are users' histories. */
@@ -127,7 +118,7 @@ static void print_sequences(const struct job *job, const char *dir, const struct
             printf("  %-6s %12" PRIu64 " records\n", cache_part_name((enum part)p), r->rows[p]);
     for (int p = PART_VALID; p < PARTS; p++)
         if (r->rows[p] > 0)
-            print_ranks(job, dir, (enum part)p);
+            print_baselines(job, dir, (enum part)p);
 }
 
 static void print_parts(const struct job *job, const char *dir, const struct convert_result *r)
@@ -140,7 +131,7 @@ static void print_parts(const struct job *job, const char *dir, const struct con
                    r->rows[p] > 0 ? 100 * (double)r->positives[p] / (double)r->rows[p] : 0);
     for (int p = PART_VALID; p < PARTS; p++)
         if (r->rows[p] > 0)
-            print_popularity(job, dir, (enum part)p);
+            print_baselines(job, dir, (enum part)p);
 }
 
 static void print_result(const struct job *job, const char *dir, const struct convert_result *r,

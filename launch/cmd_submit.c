@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #include "common/base/file.h"
+#include "common/base/mem.h"
 #include "common/net/listen_address.h"
 #include "launch/args.h"
 #include "launch/batch.h"
+#include "launch/folds.h"
 #include "launch/prepare.h"
 #include "launch/run.h"
 
@@ -24,6 +26,7 @@
 struct submit_call {
     struct args_list sets;
     const char *nodes, *servers, *shards, *workers, *time, *out;
+    uint64_t folds; /* 0: one run */
     bool resume, force, print;
 };
 
@@ -64,7 +67,9 @@ static enum status check_nodes(const struct job *job, const char *text, uint64_t
 
 static enum status check_dir(const char *dir, const struct submit_call *call, struct errbuf *err)
 {
-    char *resolved = file_join(dir, "resolved.yaml");
+    char *folder = call->folds > 0 ? folds_dir(dir, 0) : mem_strdup(dir);
+    char *resolved = file_join(folder, "resolved.yaml");
+    free(folder);
     bool holds_run = file_exists(resolved);
     free(resolved);
     if (holds_run && !call->resume && !call->force) {
@@ -149,6 +154,7 @@ static enum status make(const struct job *job, const struct submit_call *call,
                           .cwd = cwd,
                           .nodes = nodes,
                           .time = call->time,
+                          .folds = call->folds,
                           .sets = &call->sets,
                           .flags = rest,
                           .resume = call->resume,
@@ -186,10 +192,14 @@ static enum status parse(struct submit_call *call, int argc, char **argv, struct
         {"--force", ARGS_SWITCH, &call->force, NULL, "begin again where DIR holds a run"},
         {"--set", ARGS_LIST, &call->sets, "KEY=VALUE",
          "change one option of the job; may be repeated"},
+        {"--folds", ARGS_U64, &call->folds, "K",
+         "cross-validation, as of penstock train: K runs, one after the other, in this one job"},
         {"--print", ARGS_SWITCH, &call->print, NULL, "print the script and submit nothing"},
     };
     const struct args_spec spec = {
-        "submit JOB.yaml [--nodes N] [--servers N] [--workers N] [--time T] [--out DIR] [--print] "
+        "submit JOB.yaml [--nodes N] [--servers N] [--workers N] [--time T] [--out DIR] [--folds "
+        "K] "
+        "[--print] "
         "[-- any flag of sbatch]",
         "Writes DIR/submit.sh, submits it to Slurm, and prints the job's id alone. The job trains "
         "as\n"
@@ -199,6 +209,11 @@ static enum status parse(struct submit_call *call, int argc, char **argv, struct
         1,
         250};
     enum status st = args_parse(&spec, argc, argv, rest, err);
+    if (st == ST_OK && call->folds != NO_FOLDS && (call->folds < 2 || call->folds > FOLDS_MAX)) {
+        st = errbuf_set(err, ST_USAGE, "--folds: %" PRIu64 " is not between 2 and %d", call->folds,
+                        FOLDS_MAX);
+    }
+    call->folds = call->folds == NO_FOLDS ? 0 : call->folds;
     if (st == ST_OK && rest->item[0][0] == '-') {
         st = errbuf_set(err, ST_USAGE, "the job stands before --; usage: penstock %s", spec.usage);
     }
@@ -213,6 +228,7 @@ int cmd_submit(int argc, char **argv)
     char sets[3][64];
     struct job job;
     memset(&call, 0, sizeof(call));
+    call.folds = NO_FOLDS;
     enum status st = parse(&call, argc, argv, &rest, &err);
     if (st == ST_OK) {
         add_cluster_sets(&call, sets);

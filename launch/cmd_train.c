@@ -25,8 +25,6 @@
 #include "launch/run.h"
 #include "launch/watch.h"
 
-#define NO_FOLDS UINT64_MAX
-
 struct train_call {
     struct args_list sets;
     const char *out, *hostfile;

@@ -90,12 +90,36 @@ static void put_labelled(const struct job *job, const struct json *report, struc
     }
 }
 
+/* Of the last window that was judged and then trained on. */
+static void put_window(const struct json *last, struct buffer *out)
+{
+    static const struct {
+        const char *name, *key, *help;
+    } of[] = {
+        {"penstock_window", "window", "Number of the last window that is done, from 1."},
+        {"penstock_window_records", "records", "Its records."},
+        {"penstock_window_auc", "auc", "Its AUC before it was trained on."},
+        {"penstock_window_logloss", "logloss", "Its logloss before it was trained on."},
+        {"penstock_window_accuracy", "accuracy", "Its accuracy before it was trained on."},
+        {"penstock_window_samples_per_second", "samples_per_second",
+         "Its records trained on a second."},
+    };
+    for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+        prometheus_one(out, of[i].name, PROMETHEUS_GAUGE, of[i].help,
+                       last != NULL ? json_f64(last, of[i].key, NAN) : NAN);
+    }
+}
+
 /* Of the last epoch that was judged. */
 static void put_valid(const struct json *report, struct buffer *out)
 {
     const struct json *history = json_get(report, "history");
     const struct json *last =
         json_len(history) > 0 ? json_at(history, json_len(history) - 1) : NULL;
+    if (json_bool(report, "windows", false)) {
+        put_window(last, out);
+        return;
+    }
     prometheus_one(out, "penstock_valid_auc", PROMETHEUS_GAUGE,
                    "AUC on the validation log after the last epoch.",
                    last != NULL ? json_f64(last, "auc", NAN) : NAN);

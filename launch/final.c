@@ -16,7 +16,8 @@
 #include "common/base/file.h"
 #include "common/base/job_task.h"
 #include "common/base/mem.h"
-#include "common/data/popularity_rank.h"
+#include "common/data/beside.h"
+#include "launch/final_windows.h"
 
 #define EVAL_DEADLINE_US 3600000000ull
 
@@ -57,22 +58,10 @@ static enum status judge_part(struct final *f, enum part part, struct errbuf *er
     return ask_worker(argv, what, &f->eval[part], err);
 }
 
-static void say_no_baseline(const char *name, enum part part, const char *why)
-{
-    fprintf(stderr, "penstock train: no %s baseline on %s: %s\n", name, part_names[part], why);
-}
-
 /* Baselines are no reason to fail: what can't be had is said and left out. */
-static void popularity_of(struct final *f, enum part p)
+static void say_no_baseline(const char *name, const char *where, const char *why)
 {
-    struct errbuf why = ERRBUF_INIT;
-    enum status st = job_ranks(f->job)
-                         ? popularity_rank(f->job, f->dir->cache, p, &f->popular[p], &why)
-                         : popularity_score(f->job, f->dir->cache, p, &f->popularity[p], &why);
-    f->has_popularity[p] = st == ST_OK;
-    if (st != ST_OK) {
-        say_no_baseline("popularity", p, why.text);
-    }
+    fprintf(stderr, "penstock train: no %s baseline on %s: %s\n", name, where, why);
 }
 
 static void ease_of(struct final *f, enum part p)
@@ -82,7 +71,7 @@ static void ease_of(struct final *f, enum part p)
     enum status st = ask_worker(argv, "penstock-worker --baseline failed", &f->ease, &why);
     const char *text = st == ST_OK ? json_str(f->ease, "why", "") : why.text;
     if (text[0] != '\0') {
-        say_no_baseline("EASE", p, text);
+        say_no_baseline("EASE", part_names[p], text);
         json_free(f->ease);
         f->ease = NULL;
     }
@@ -103,7 +92,11 @@ enum status final_judge(struct final *f, struct errbuf *err)
         if (st != ST_OK) {
             return st;
         }
-        popularity_of(f, p);
+    }
+    if (f->job->train.window) {
+        struct errbuf why = ERRBUF_INIT;
+        if (baselines_windows(f->job, f->dir->cache, &f->windows, &f->windows_used, &why) != ST_OK)
+            say_no_baseline("any", "windows", why.text);
     }
     if (job_ranks(f->job) && f->job->train.ease > 0 && f->data->rows[last_part(f)] > 0) {
         ease_of(f, last_part(f));
@@ -119,6 +112,8 @@ void final_release(struct final *f)
     }
     json_free(f->ease);
     f->ease = NULL;
+    free(f->windows);
+    f->windows = NULL;
 }
 
 static uint64_t total(const uint64_t v[PARTS])
@@ -200,40 +195,23 @@ static struct json *part_of(const struct final *f, enum part p)
     return o;
 }
 
-static struct json *popularity_json(const struct final *f, enum part p)
+static bool has_ease(const struct final *f, enum part p)
 {
-    struct json *b = json_object();
-    if (!job_ranks(f->job)) {
-        json_set_f64(b, "auc", f->popularity[p].auc);
-        json_set_f64(b, "logloss", f->popularity[p].logloss);
-        json_set_str(b, "field", f->popularity[p].field);
-        return b;
-    }
-    const struct ranking r = ranking_value(&f->popular[p]);
-    json_set_f64(b, "hr5", r.hr[RANKING_5]);
-    json_set_f64(b, "hr10", r.hr[RANKING_10]);
-    json_set_f64(b, "hr20", r.hr[RANKING_20]);
-    json_set_f64(b, "ndcg5", r.ndcg[RANKING_5]);
-    json_set_f64(b, "ndcg10", r.ndcg[RANKING_10]);
-    json_set_f64(b, "ndcg20", r.ndcg[RANKING_20]);
-    json_set_f64(b, "mrr", r.mrr);
-    return b;
+    return f->ease != NULL && p == last_part(f);
 }
 
-static struct json *baselines_of(const struct final *f, enum part p)
+static struct json *baselines_of_part(const struct final *f, enum part p)
 {
-    struct json *named = json_object();
-    if (f->has_popularity[p]) {
-        json_set(named, "popularity", popularity_json(f, p));
-    }
-    if (f->ease != NULL && p == last_part(f)) {
+    const struct json *named = json_get(f->eval[p], "baselines");
+    struct json *out = named != NULL ? json_clone(named) : json_object();
+    if (has_ease(f, p)) {
         struct json *e = json_object();
         put_ranks(f->ease, e);
         json_set_f64(e, "lambda", json_f64(f->ease, "lambda", 0));
         json_set_f64(e, "seconds", json_f64(f->ease, "seconds", 0));
-        json_set(named, "ease", e);
+        json_set(out, "ease", e);
     }
-    return named;
+    return out;
 }
 
 static void put_parts(const struct final *f, struct json *out)
@@ -255,9 +233,7 @@ static void put_parts(const struct final *f, struct json *out)
             continue;
         }
         json_set(out, part_names[p], part_of(f, p));
-        if (f->has_popularity[p] || (f->ease != NULL && p == last_part(f))) {
-            json_set(baselines, part_names[p], baselines_of(f, p));
-        }
+        json_set(baselines, part_names[p], baselines_of_part(f, p));
     }
     json_set(out, "baselines", baselines);
 }
@@ -320,6 +296,7 @@ static struct json *make_report(const struct final *f)
     json_set_str(out, "job", job->name);
     json_set_str(out, "model", job_family_name(job->model.family));
     json_set_str(out, "consistency", job_consistency_name(job->train.consistency));
+    json_set_str(out, "dense", job_dense_name(job->train.dense));
     json_set_u64(out, "servers", job->cluster.servers);
     json_set_u64(out, "shards", job->cluster.shards);
     json_set_u64(out, "workers", job->cluster.workers);
@@ -334,6 +311,9 @@ static struct json *make_report(const struct final *f)
     }
     put_log(f, out);
     put_parts(f, out);
+    if (job->train.window) {
+        final_put_windows(f, out);
+    }
     put_resources(f, out);
     snprintf(hash, sizeof(hash), "%016" PRIx64, job_config_hash(job));
     json_set_str(out, "config_hash", hash);
@@ -349,16 +329,6 @@ static void print_ranks(const struct final *f, enum part p)
     printf("  %s NDCG@10   %10.5f  (@5 %.5f, @20 %.5f)\n", part_names[p], json_f64(e, "ndcg10", 0),
            json_f64(e, "ndcg5", 0), json_f64(e, "ndcg20", 0));
     printf("  %s MRR       %10.5f\n", part_names[p], json_f64(e, "mrr", 0));
-    if (f->has_popularity[p]) {
-        const struct ranking r = ranking_value(&f->popular[p]);
-        printf("  popularity     %10.5f  HR@10 of the most frequent items, NDCG@10 %.5f\n",
-               r.hr[RANKING_10], r.ndcg[RANKING_10]);
-    }
-    if (f->ease != NULL && p == last_part(f)) {
-        printf("  EASE           %10.5f  HR@10 (lambda %g), NDCG@10 %.5f\n",
-               json_f64(f->ease, "hr10", 0), json_f64(f->ease, "lambda", 0),
-               json_f64(f->ease, "ndcg10", 0));
-    }
 }
 
 /* Of several tasks a line each; the figures above are then those of train.task. */
@@ -390,40 +360,43 @@ static void print_part(const struct final *f, enum part p)
     printf("  %s accuracy  %10.5f\n", part_names[p], json_f64(e, "accuracy", 0));
     if (job_ranks(f->job)) {
         print_ranks(f, p);
-        return;
+    } else {
+        printf("  %s AUC       %10.5f  (+- %.1e)\n", part_names[p], json_f64(e, "auc", 0),
+               json_f64(e, "auc_bound", 0));
+        if (json_f64(e, "gauc", -1) >= 0) {
+            printf("  %s GAUC      %10.5f  (%" PRIu64 " users; %" PRIu64
+                   " of one class left out)\n",
+                   part_names[p], json_f64(e, "gauc", 0), json_u64(e, "gauc_users", 0),
+                   json_u64(e, "gauc_left_users", 0));
+        }
+        printf("  %s logloss   %10.5f\n", part_names[p], json_f64(e, "logloss", 0));
+        print_tasks(e);
     }
-    printf("  %s AUC       %10.5f  (+- %.1e)\n", part_names[p], json_f64(e, "auc", 0),
-           json_f64(e, "auc_bound", 0));
-    if (json_f64(e, "gauc", -1) >= 0) {
-        printf("  %s GAUC      %10.5f  (%" PRIu64 " users; %" PRIu64 " of one class left out)\n",
-               part_names[p], json_f64(e, "gauc", 0), json_u64(e, "gauc_users", 0),
-               json_u64(e, "gauc_left_users", 0));
-    }
-    printf("  %s logloss   %10.5f\n", part_names[p], json_f64(e, "logloss", 0));
-    print_tasks(e);
-    if (f->has_popularity[p]) {
-        printf("  popularity     %10.5f  AUC of %s by its mean %s alone, logloss %.5f\n",
-               f->popularity[p].auc, f->popularity[p].field,
-               job_tasks(f->job) > 1 ? job_task_name(f->job, 0) : "label",
-               f->popularity[p].logloss);
-    }
+    struct json *named = baselines_of_part(f, p);
+    beside_print(named, stdout);
+    json_free(named);
 }
 
 static void print_table(const struct final *f)
 {
-    uint64_t log = f->data->rows[PART_TRAIN] * json_len(json_get(f->head, "history"));
+    /* Windows are parts of one pass. */
+    const size_t epochs = f->job->train.window ? 1 : json_len(json_get(f->head, "history"));
+    uint64_t log = f->data->rows[PART_TRAIN] * epochs;
     uint64_t applied = json_u64(f->head, "counters.applied", 0);
     uint64_t refused = json_u64(f->head, "counters.refused", 0);
-    printf("\n%s: %s, %" PRIu64 " servers, %" PRIu64 " workers; best cut %" PRIu64
-           " of epoch %" PRIu64 "\n",
+    printf("\n%s: %s, %" PRIu64 " servers, %" PRIu64 " workers; best cut %" PRIu64 " of %s %" PRIu64
+           "\n",
            f->job->name, job_family_name(f->job->model.family), f->job->cluster.servers,
            f->job->cluster.workers, json_u64(f->head, "recipe.best_cut", 0),
-           json_u64(f->head, "recipe.best_epoch", 0));
+           f->job->train.window ? "window" : "epoch", json_u64(f->head, "recipe.best_epoch", 0));
     print_part(f, PART_VALID);
     print_part(f, PART_TEST);
+    if (f->job->train.window) {
+        final_print_windows(f);
+    }
     printf("  records in the log %" PRIu64 " x %zu epochs = %" PRIu64 " %s applied %" PRIu64
            ", doubled %" PRIu64 ", skipped %" PRIu64 ", quarantined %" PRIu64 "\n",
-           f->data->rows[PART_TRAIN], json_len(json_get(f->head, "history")), log,
+           f->data->rows[PART_TRAIN], epochs, log,
            f->interrupted   ? "(stopped early);"
            : log == applied ? "="
                             : "NOT =",

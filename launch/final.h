@@ -8,8 +8,8 @@
 #include "common/base/errbuf.h"
 #include "common/base/job.h"
 #include "common/base/json.h"
+#include "common/data/baselines.h"
 #include "common/data/convert.h"
-#include "common/metrics/ranking.h"
 #include "launch/prepare.h"
 #include "launch/run.h"
 
@@ -21,10 +21,10 @@ struct final {
     const struct json *head; /* the head's last report */
     uint64_t started_us;     /* clock_now_us at the beginning */
     double convert_seconds, train_seconds, evaluate_seconds;
-    struct json *eval[PARTS]; /* penstock-worker --eval's results; owned; NULL = no such part */
-    struct popularity_result popularity[PARTS];
-    bool has_popularity[PARTS];
-    struct ranking popular[PARTS]; /* next-item models: instead of popularity; sums, 0 = none */
+    struct json *eval
+        [PARTS]; /* penstock-worker --eval's results, with their baselines; owned; NULL = no such part */
+    struct baselines *windows; /* train.window: baselines of each; owned */
+    size_t windows_used;
     struct json *ease; /* penstock-worker --baseline's result on test, else valid; owned */
     bool elsewhere;    /* processes of other hosts: their memory isn't known here */
     bool interrupted;

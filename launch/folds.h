@@ -12,6 +12,7 @@
 #include "common/base/errbuf.h"
 
 #define FOLDS_MAX 1000
+#define NO_FOLDS  UINT64_MAX /* --folds was not given */
 
 char *folds_dir(const char *dir, uint64_t fold); /* DIR/fold-3, owned by the caller */
 /* Whether that fold has run to its end. */

@@ -14,6 +14,7 @@
 #include "launch/cmd_eval.h"
 #include "launch/cmd_serve.h"
 #include "launch/cmd_serving.h"
+#include "launch/cmd_simulate.h"
 #include "launch/cmd_snap.h"
 #include "launch/cmd_status.h"
 #include "launch/cmd_submit.h"
@@ -35,6 +36,7 @@ static const struct command {
     {"data", cmd_data, "inspect or convert logs, or make a shop's"},
     {"snap", cmd_snap, "list, show, verify or compare cuts"},
     {"ab", cmd_ab, "assignment and statistics of A/B tests"},
+    {"simulate", cmd_simulate, "play the made shop's people against serving nodes"},
     {"status", cmd_status, "what a run is doing, or how it ended"},
 };
 

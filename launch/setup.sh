@@ -15,10 +15,11 @@ set -eu
 # What each is for: gcc make pkg-config libc6-dev, the build; openmpi, the workers' world; zmq, between roles;
 # protobuf-c, the envelope; openblas (the pthread build: chosen by CPU at run time, which the reference
 # libblas is not), the layers; cmocka, the tests; yaml and jansson, jobs and reports; xxhash, checksums;
-# zlib and zstd, logs as they are; microhttpd, /metrics; procps, the test runner's look for what a test left behind.
+# zlib and zstd, logs as they are; microhttpd, /metrics; curl, the simulated people; procps, the test runner's look for
+# what a test left behind.
 packages='gcc libc6-dev make pkg-config libopenmpi-dev openmpi-bin libzmq3-dev libprotobuf-c-dev
 protobuf-c-compiler libopenblas-pthread-dev libcmocka-dev libyaml-dev libjansson-dev libxxhash-dev
-zlib1g-dev libzstd-dev libmicrohttpd-dev procps'
+zlib1g-dev libzstd-dev libmicrohttpd-dev libcurl4-openssl-dev procps'
 packages_cluster='iproute2 openssh-client openssh-server slurm-wlm munge prometheus'
 packages_dev='binutils clang clang-format libclang-rt-14-dev'
 

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,22 @@ static void tasks_text(const struct json *tasks, char *out, size_t cap)
     }
 }
 
+/* A window's line: how it was judged by what had not seen it, then how it was trained on. */
+static void show_window(struct watch *w, const struct json *rep, const struct json *h)
+{
+    char judged[96] = "not judged, nothing was before it";
+    if (json_f64(h, "logloss", -1) >= 0) {
+        snprintf(judged, sizeof(judged), "before training AUC %.5f logloss %.4f",
+                 json_f64(h, "auc", NAN), json_f64(h, "logloss", NAN));
+    }
+    progress_done(&w->progress,
+                  "Window %" PRIu64 "/%" PRIu64 " from %s  %" PRIu64
+                  " records  %s  trained loss %.4f  %.0f/s",
+                  json_u64(h, "window", 0), json_u64(rep, "epochs", 0), json_str(h, "from", "?"),
+                  json_u64(h, "records", 0), judged, json_f64(h, "train_loss", NAN),
+                  json_f64(h, "samples_per_second", 0));
+}
+
 /* The lines of epochs that ended since the last look. */
 static void show_epochs(struct watch *w, const struct json *rep)
 {
@@ -119,6 +136,10 @@ static void show_epochs(struct watch *w, const struct json *rep)
     for (; w->epoch_shown < json_len(history); w->epoch_shown++) {
         const struct json *h = json_at(history, w->epoch_shown);
         char valid[640] = "", trained[32];
+        if (json_bool(rep, "windows", false)) {
+            show_window(w, rep, h);
+            continue;
+        }
         if (json_len(json_get(h, "tasks")) > 0) {
             tasks_text(json_get(h, "tasks"), valid, sizeof(valid));
         } else if (json_f64(h, "auc", -1) >= 0) {
@@ -166,14 +187,14 @@ static void show_line(struct watch *w, const struct json *rep, uint64_t now)
     progress_count(done_text, done);
     progress_count(total_text, total);
     progress_time(left, speed > 0 ? (total - done) / speed : 0);
-    progress_show(&w->progress, now,
-                  "Epoch %" PRIu64 "/%" PRIu64 " %s %s/%s  %s/s  loss %.4f  %s  stale %.1f  "
-                  "cut %" PRIu64 "  %s  %s",
-                  json_u64(rep, "epoch", 0) + 1, json_u64(rep, "epochs", 0), bar, done_text,
-                  total_text, rate, json_f64(rep, "loss", 0),
-                  trained_text(rep, rep, trained, sizeof(trained)),
-                  json_f64(rep, "staleness.mean", 0), json_u64(rep, "cut.version", 0),
-                  json_str(rep, "phase", ""), left);
+    progress_show(
+        &w->progress, now,
+        "%s %" PRIu64 "/%" PRIu64 " %s %s/%s  %s/s  loss %.4f  %s  stale %.1f  "
+        "cut %" PRIu64 "  %s  %s",
+        json_bool(rep, "windows", false) ? "Window" : "Epoch", json_u64(rep, "epoch", 0) + 1,
+        json_u64(rep, "epochs", 0), bar, done_text, total_text, rate, json_f64(rep, "loss", 0),
+        trained_text(rep, rep, trained, sizeof(trained)), json_f64(rep, "staleness.mean", 0),
+        json_u64(rep, "cut.version", 0), json_str(rep, "phase", ""), left);
 }
 
 static void ask(struct watch *w, uint64_t now)

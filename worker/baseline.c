@@ -7,21 +7,9 @@
 
 #include "common/base/clock.h"
 #include "common/base/json.h"
+#include "common/data/beside.h"
 #include "common/net/run_dir.h"
 #include "worker/ease.h"
-
-static void put_ranking(const struct ranking *sums, struct json *o)
-{
-    const struct ranking r = ranking_value(sums);
-    json_set_f64(o, "hr5", r.hr[RANKING_5]);
-    json_set_f64(o, "hr10", r.hr[RANKING_10]);
-    json_set_f64(o, "hr20", r.hr[RANKING_20]);
-    json_set_f64(o, "ndcg5", r.ndcg[RANKING_5]);
-    json_set_f64(o, "ndcg10", r.ndcg[RANKING_10]);
-    json_set_f64(o, "ndcg20", r.ndcg[RANKING_20]);
-    json_set_f64(o, "mrr", r.mrr);
-    json_set_u64(o, "records", r.count);
-}
 
 static enum status print_ease(const struct run_dir *run, enum part part, struct errbuf *err)
 {
@@ -32,10 +20,11 @@ static enum status print_ease(const struct run_dir *run, enum part part, struct 
                                 : errbuf_set(err, ST_REFUSED, "train.ease is 0");
     if (st != ST_OK && st != ST_REFUSED && st != ST_NO_MEMORY)
         return st;
+    const struct ranking means = ranking_value(&sums);
     struct json *o = json_object();
     json_set_f64(o, "lambda", lambda);
     if (st == ST_OK)
-        put_ranking(&sums, o);
+        beside_put_ranking(&means, o);
     else
         json_set_str(o, "why", err->text);
     json_set_f64(o, "seconds", (double)(clock_now_us() - begin_us) / 1e6);

@@ -5,6 +5,7 @@
 #ifndef PENSTOCK_WORKER_CLIENT_H
 #define PENSTOCK_WORKER_CLIENT_H
 
+#include "common/base/job.h"
 #include "common/wire/sim_bug.h"
 #include "worker/client_step.h"
 

@@ -84,7 +84,9 @@ static void obey_mode(struct client *c)
         c->held = c->hold_n = c->clock = 0;
         if (o->evaluate > c->evaluate) {
             c->evaluate = o->evaluate;
-            client_act(c, CLIENT_EVALUATE)->evaluate = o->evaluate;
+            struct client_action *a = client_act(c, CLIENT_EVALUATE);
+            a->evaluate = o->evaluate;
+            a->order = o;
         }
         client_start(c);
         client_pull(c);

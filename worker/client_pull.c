@@ -51,21 +51,36 @@ static uint64_t sparse_mask(const struct plan *plan)
     return mask;
 }
 
+static void ask_tables(struct client *c, struct flight *f, uint32_t s)
+{
+    struct msg *m = client_msg(c, MSG_PULL);
+    m->u.pull = (struct msg_pull){.request = f->request,
+                                  .tables = sparse_mask(c->conf.plan),
+                                  .dense = f->dense_request == 0,
+                                  .handle = !f->eval,
+                                  .n = (uint32_t)f->part[s].n,
+                                  .clock = c->conf.clocks ? f->clock : 0};
+    m->frames = 1;
+    flight_keys(f, s, c->conf.pool, &m->frame[0]);
+    client_send(c, s, m);
+}
+
+/* As of the clock before: the shard lets it wait until that one's dense gradients are applied. */
+static void ask_dense(struct client *c, const struct flight *f, uint32_t s)
+{
+    struct msg *m = client_msg(c, MSG_PULL);
+    m->u.pull = (struct msg_pull){.request = f->dense_request, .dense = true, .clock = f->clock};
+    m->frames = 1;
+    client_send(c, s, m);
+}
+
 static void ask(struct client *c, struct flight *f)
 {
     for (uint32_t s = 0; s < f->parts; s++) {
-        if (f->part[s].answered)
-            continue;
-        struct msg *m = client_msg(c, MSG_PULL);
-        m->u.pull = (struct msg_pull){.request = f->request,
-                                      .tables = sparse_mask(c->conf.plan),
-                                      .dense = true,
-                                      .handle = !f->eval,
-                                      .n = (uint32_t)f->part[s].n,
-                                      .clock = f->clock};
-        m->frames = 1;
-        flight_keys(f, s, c->conf.pool, &m->frame[0]);
-        client_send(c, s, m);
+        if (!f->part[s].answered)
+            ask_tables(c, f, s);
+        if (f->dense_request != 0 && !f->part[s].dense_answered)
+            ask_dense(c, f, s);
     }
     f->sent_us = c->now_us;
 }
@@ -76,6 +91,8 @@ static void begin(struct client *c, struct flight *f)
     f->where = FLIGHT_PULLING;
     f->clock = c->conf.dealt && !f->eval ? c->pulled++ : 0;
     f->request = ++c->request;
+    f->dense_request = c->conf.dense_apart && !f->eval ? ++c->request : 0;
+    f->answers = f->parts * (f->dense_request != 0 ? 2 : 1);
     f->wait_us = c->conf.resend_us;
     ask(c, f);
 }
@@ -139,7 +156,7 @@ static void lend(struct client *c, struct flight *f)
 static void lend_in_order(struct client *c)
 {
     for (struct flight *f = c->train.head; f != NULL; f = f->next) {
-        if (f->where == FLIGHT_WAITING || (f->where == FLIGHT_PULLING && f->answered < f->parts))
+        if (f->where == FLIGHT_WAITING || (f->where == FLIGHT_PULLING && f->answered < f->answers))
             return;
         if (f->where == FLIGHT_PULLING)
             lend(c, f);
@@ -149,7 +166,8 @@ static void lend_in_order(struct client *c)
 static struct flight *asked(struct flights *q, uint64_t request)
 {
     for (struct flight *f = q->head; f != NULL; f = f->next) {
-        if (f->where == FLIGHT_PULLING && f->request == request)
+        if (f->where == FLIGHT_PULLING && request != 0 &&
+            (f->request == request || f->dense_request == request))
             return f;
     }
     return NULL;
@@ -163,16 +181,22 @@ void client_recv_rows(struct client *c, struct msg *m)
     struct flight *f = asked(&c->train, r->request);
     if (f == NULL)
         f = asked(&c->eval, r->request);
-    if (f == NULL || s >= f->parts || f->part[s].answered)
+    if (f == NULL || s >= f->parts)
         return;
-    if (flight_scatter(f, c->conf.plan, s, f->parts, m, &err) != ST_OK) {
+    const bool tables = r->request == f->request;
+    bool *answered = tables ? &f->part[s].answered : &f->part[s].dense_answered;
+    if (*answered)
+        return;
+    if (flight_scatter(f, c->conf.plan, s, m, &err) != ST_OK) {
         client_fault(c, 1, err.text);
         return;
     }
-    f->part[s].answered = true;
-    f->part[s].handle = r->handle;
-    f->part[s].step = r->step;
-    if (++f->answered < f->parts)
+    *answered = true;
+    if (tables) {
+        f->part[s].handle = r->handle;
+        f->part[s].step = r->step;
+    }
+    if (++f->answered < f->answers)
         return;
     if (f->eval)
         lend(c, f);
@@ -183,7 +207,7 @@ void client_recv_rows(struct client *c, struct msg *m)
 static void ask_again(struct client *c, struct flights *q)
 {
     for (struct flight *f = q->head; f != NULL; f = f->next) {
-        if (f->where != FLIGHT_PULLING || f->answered == f->parts ||
+        if (f->where != FLIGHT_PULLING || f->answered == f->answers ||
             c->now_us - f->sent_us < f->wait_us)
             continue;
         f->wait_us *= 2;

@@ -15,6 +15,14 @@
 
 enum { WAIT_GROWTH_MAX = 10 }; /* times resend_us: 200 ms doubling to 2 s */
 
+/* A push without records is nothing, not zeros. allreduce: one rank brings what all have summed. */
+static bool brings_dense(const struct client *c, const struct flight *f, uint32_t s)
+{
+    if (c->conf.allreduce)
+        return c->conf.rank == job_carrier(s, c->conf.world_size);
+    return !c->conf.dealt || f->part_begin < f->part_end;
+}
+
 static void send_push(struct client *c, struct flight *f, uint32_t s)
 {
     struct flight_part *p = &f->part[s];
@@ -29,7 +37,7 @@ static void send_push(struct client *c, struct flight *f, uint32_t s)
                                   .begin = c->conf.dealt ? f->part_begin : f->begin,
                                   .end = c->conf.dealt ? f->part_end : f->end,
                                   .pulled_step = p->step};
-    flight_gather(f, c->conf.plan, s, c->shards, keys, c->conf.pool, m);
+    flight_gather(f, c->conf.plan, s, keys, brings_dense(c, f, s), c->conf.pool, m);
     client_send(c, s, m);
 }
 

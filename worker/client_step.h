@@ -28,8 +28,12 @@ struct client_conf {
     uint32_t rank, world_size;
     const struct plan *plan; /* borrowed */
     uint32_t permits;        /* staleness + 1 */
+    bool dealt;              /* each push is a part of a step of all: HOLD aligns */
+    bool clocks;             /* bsp (permits is 1), ssp: pulls name their clock */
     bool
-        dealt; /* bsp (permits is 1), ssp: all push each step: pulls name their clock, HOLD aligns */
+        allreduce; /* gradients of the dense part are sums of all ranks': job_carrier brings them */
+    bool
+        dense_apart; /* the dense part is pulled by itself, as of the clock before: allreduce, not bsp */
     uint32_t leases_max; /* how many leases to hold at once; 2 */
     uint64_t beat_us, resend_us, orphan_us;
     struct frame_pool *pool; /* borrowed; push and pull frames */
@@ -75,7 +79,7 @@ enum client_action_kind {
     CLIENT_ROWS,    /* flight: parameters are there, compute */
     CLIENT_DONE,  /* flight: acked everywhere, evaluated or void: its memory is the shell's again */
     CLIENT_LEASE, /* lease: read these records, in order, after those of earlier leases */
-    CLIENT_EVALUATE, /* evaluate: do this evaluation on the valid part now; no training is under way */
+    CLIENT_EVALUATE, /* evaluate: do this evaluation now, of what order says; no training is under way */
     CLIENT_RESET, /* all leases so far are void, a running evaluation too; flights come back (above) */
     CLIENT_NOTE, /* text: for the log */
     CLIENT_EXIT  /* code and text: send what was given before, then end the process */

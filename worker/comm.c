@@ -42,7 +42,14 @@ static void __lsan_do_leak_check(void)
 }
 #endif
 
-enum { NAP_US = 500, DEADLINE_US = 600000000, CLOSE_US = 10000000 };
+enum {
+    NAP_US = 500,
+    NAP_FIRST_US = 20,
+    NAP_PART = 8, /* a nap is as long as so many-th part of the wait so far: late by that at most */
+    TREE_TAG = 7,
+    DEADLINE_US = 600000000,
+    CLOSE_US = 10000000
+};
 
 static struct {
     bool mpi;
@@ -83,23 +90,43 @@ uint32_t comm_size(void)
     return (uint32_t)comm.size;
 }
 
-/* nap: sleep between two looks; else only give the core away, for a transfer that is under way. */
-static enum status finish(int rc, MPI_Request *request, bool nap, const char *what,
-                          const atomic_bool *stop, struct errbuf *err)
+struct until { /* what ends a wait beside its deadline */
+    const atomic_bool *stop;
+    const _Atomic uint64_t *generation; /* NULL: does not matter */
+    uint64_t was;
+};
+
+static uint64_t nap_us(uint64_t waited_us)
 {
-    uint64_t until_us = clock_now_us() + DEADLINE_US;
+    const uint64_t us = NAP_FIRST_US + waited_us / NAP_PART;
+    return us < NAP_US ? us : NAP_US;
+}
+
+static bool given_up(const struct until *u)
+{
+    return (u->stop != NULL && atomic_load(u->stop)) ||
+           (u->generation != NULL && atomic_load(u->generation) != u->was);
+}
+
+/* nap: sleep between two looks, the longer the longer it takes; else only give the core away, for a transfer that is
+ * under way. */
+static enum status finish(int rc, MPI_Request *request, int requests, bool nap, const char *what,
+                          const struct until *until, struct errbuf *err)
+{
+    const uint64_t begin_us = clock_now_us();
     int done = 0;
     while (rc == MPI_SUCCESS) {
-        rc = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+        rc = MPI_Testall(requests, request, &done, MPI_STATUSES_IGNORE);
         if (done)
             return ST_OK;
-        if (stop != NULL && atomic_load(stop))
+        if (given_up(until))
             return errbuf_set(err, ST_REFUSED, "%s was given up: the run ends", what);
-        if (clock_now_us() >= until_us)
+        const uint64_t waited_us = clock_now_us() - begin_us;
+        if (waited_us >= DEADLINE_US)
             return errbuf_set(err, ST_TIMEOUT, "%s: some rank did not join in %d s", what,
                               DEADLINE_US / 1000000);
         if (nap)
-            clock_sleep_us(NAP_US);
+            clock_sleep_us(nap_us(waited_us));
         else
             sched_yield();
     }
@@ -112,11 +139,18 @@ enum status comm_bcast_u64(uint64_t *v, const atomic_bool *stop, struct errbuf *
     if (!comm.mpi)
         return ST_OK;
     int rc = MPI_Ibcast(v, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD, &request);
-    return finish(rc, &request, true, "a broadcast", stop, err);
+    return finish(rc, &request, 1, true, "a broadcast", &(struct until){.stop = stop}, err);
 }
 
 /* Open MPI moves a large message only inside its calls, a piece in each: with naps between them the 16 MB of
  * an AUC took 1.7 s. So the ranks first meet, asleep; then they are all there, and nobody waits long. */
+static enum status meet(const struct until *until, struct errbuf *err)
+{
+    MPI_Request request;
+    int rc = MPI_Ibarrier(MPI_COMM_WORLD, &request);
+    return finish(rc, &request, 1, true, "a meeting of the workers", until, err);
+}
+
 static enum status sum(void *v, size_t n, MPI_Datatype type, const atomic_bool *stop,
                        struct errbuf *err)
 {
@@ -124,17 +158,17 @@ static enum status sum(void *v, size_t n, MPI_Datatype type, const atomic_bool *
     assert(n <= INT_MAX);
     if (!comm.mpi)
         return ST_OK;
-    int rc = MPI_Ibarrier(MPI_COMM_WORLD, &request);
-    enum status st = finish(rc, &request, true, "a meeting of the workers", stop, err);
+    const struct until until = {.stop = stop};
+    enum status st = meet(&until, err);
     if (st != ST_OK)
         return st;
     bool root = comm.rank == 0;
     size_t bytes = n * sizeof(uint64_t);
     mem_grow(&comm.room, &comm.room_cap, bytes, 1);
     memcpy(comm.room, v, bytes);
-    rc = MPI_Ireduce(root ? MPI_IN_PLACE : comm.room, root ? comm.room : NULL, (int)n, type,
-                     MPI_SUM, 0, MPI_COMM_WORLD, &request);
-    st = finish(rc, &request, false, "a sum over the workers", stop, err);
+    int rc = MPI_Ireduce(root ? MPI_IN_PLACE : comm.room, root ? comm.room : NULL, (int)n, type,
+                         MPI_SUM, 0, MPI_COMM_WORLD, &request);
+    st = finish(rc, &request, 1, false, "a sum over the workers", &until, err);
     if (st == ST_OK && root)
         memcpy(v, comm.room, bytes);
     return st;
@@ -186,7 +220,8 @@ enum status comm_exchange(void **io, const uint64_t *counts, size_t bytes, size_
     assert(comm.mpi);
     memcpy(tell, counts, n * sizeof(*tell));
     int rc = MPI_Ialltoall(tell, 1, MPI_UINT64_T, told, 1, MPI_UINT64_T, MPI_COMM_WORLD, &request);
-    enum status st = finish(rc, &request, true, "a meeting of the workers", stop, err);
+    const struct until until = {.stop = stop};
+    enum status st = finish(rc, &request, 1, true, "a meeting of the workers", &until, err);
     if (st == ST_OK && (!lane_fill(&give, tell) || !lane_fill(&get, told)))
         st = errbuf_set(err, ST_NO_MEMORY, "more than %d items to exchange with the workers",
                         INT_MAX);
@@ -197,7 +232,7 @@ enum status comm_exchange(void **io, const uint64_t *counts, size_t bytes, size_
     MPI_Type_commit(&item);
     rc = MPI_Ialltoallv(*io, give.count, give.first, item, got, get.count, get.first, item,
                         MPI_COMM_WORLD, &request);
-    st = finish(rc, &request, false, "an exchange between the workers", stop, err);
+    st = finish(rc, &request, 1, false, "an exchange between the workers", &until, err);
     if (st != ST_OK)
         return st;
     MPI_Type_free(&item);
@@ -211,6 +246,93 @@ enum status comm_exchange(void **io, const uint64_t *counts, size_t bytes, size_
     *io = got;
     *out_n = get.all;
     return ST_OK;
+}
+
+/* -- the tree -- */
+
+struct tree {
+    float *mine, *theirs; /* (n + 1) in comm.room; [n]: 1 if there is anything */
+    size_t n;
+    struct until until;
+};
+
+/* Send mine if `send`, get theirs if `get`, from the rank `with`. */
+static enum status exchange(struct tree *t, int with, bool send, bool get, struct errbuf *err)
+{
+    MPI_Request request[2] = {MPI_REQUEST_NULL, MPI_REQUEST_NULL};
+    const int n = (int)t->n + 1;
+    int rc = MPI_SUCCESS;
+    if (get)
+        rc = MPI_Irecv(t->theirs, n, MPI_FLOAT, with, TREE_TAG, MPI_COMM_WORLD, &request[0]);
+    if (send && rc == MPI_SUCCESS)
+        rc = MPI_Isend(t->mine, n, MPI_FLOAT, with, TREE_TAG, MPI_COMM_WORLD, &request[1]);
+    return finish(rc, request, 2, false, "a sum over the workers", &t->until, err);
+}
+
+/* Addition commutes, so both sides of an exchange get the same bits. */
+static void add(struct tree *t)
+{
+    const size_t n = t->n;
+    if (t->theirs[n] == 0)
+        return;
+    if (t->mine[n] == 0)
+        memcpy(t->mine, t->theirs, n * sizeof(float));
+    else
+        for (size_t i = 0; i < n; i++)
+            t->mine[i] += t->theirs[i];
+    t->mine[n] = 1;
+}
+
+static enum status run_tree(struct tree *t, struct errbuf *err)
+{
+    int even = 1; /* the largest power of two in size */
+    while (2 * even <= comm.size)
+        even *= 2;
+    const int over = comm.size - even;
+    enum status st = ST_OK;
+    if (comm.rank >= even) { /* is added to another, and told the result */
+        st = exchange(t, comm.rank - even, true, false, err);
+        if (st == ST_OK)
+            st = exchange(t, comm.rank - even, false, true, err);
+        memcpy(t->mine, t->theirs, st == ST_OK ? t->n * sizeof(float) : 0);
+        return st;
+    }
+    if (comm.rank < over) {
+        st = exchange(t, comm.rank + even, false, true, err);
+        if (st == ST_OK)
+            add(t);
+    }
+    for (int apart = 1; apart < even && st == ST_OK; apart *= 2) {
+        st = exchange(t, comm.rank ^ apart, true, true, err);
+        if (st == ST_OK)
+            add(t);
+    }
+    if (comm.rank < over && st == ST_OK)
+        st = exchange(t, comm.rank + even, true, false, err);
+    return st;
+}
+
+enum status comm_tree_f32(float *v, size_t n, bool has, const atomic_bool *stop,
+                          const _Atomic uint64_t *generation, struct errbuf *err)
+{
+    assert(n < INT_MAX);
+    if (!comm.mpi || comm.size == 1)
+        return ST_OK;
+    struct tree t = {.n = n, .until = {.stop = stop, .generation = generation}};
+    t.until.was = generation != NULL ? atomic_load(generation) : 0;
+    enum status st = meet(&t.until, err);
+    if (st != ST_OK)
+        return st;
+    mem_grow(&comm.room, &comm.room_cap, 2 * (n + 1) * sizeof(float), 1);
+    t.mine = (float *)(void *)comm.room;
+    t.theirs = t.mine + n + 1;
+    if (has)
+        memcpy(t.mine, v, n * sizeof(float));
+    t.mine[n] = has;
+    st = run_tree(&t, err);
+    if (st == ST_OK)
+        memcpy(v, t.mine, n * sizeof(float));
+    return st;
 }
 
 static void *watchdog(void *arg)

@@ -10,6 +10,7 @@
 #define PENSTOCK_WORKER_COMM_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,12 @@ MUST_CHECK enum status comm_sum_f64(double *v, size_t n, const atomic_bool *stop
  * No rank may give or get more than INT_MAX items. */
 MUST_CHECK enum status comm_exchange(void **io, const uint64_t *counts, size_t bytes, size_t *out_n,
                                      const atomic_bool *stop, struct errbuf *err);
+/* The arrays of all ranks summed as a pairwise tree in the order of ranks (common/math/merge.h, for a power of two; the
+ * ranks beyond the largest one in the world are first added to ranks 0, 1 ...), on every rank the same bits. Ranks that
+ * don't have any (has false: v is only written) count as nothing; some rank must have. Like the others it ends when
+ * *stop becomes true, and also when *generation, if not NULL, changes: ST_REFUSED. Ranks that wait for others nap. */
+MUST_CHECK enum status comm_tree_f32(float *v, size_t n, bool has, const atomic_bool *stop,
+                                     const _Atomic uint64_t *generation, struct errbuf *err);
 /* MPI_Finalize, with a watchdog that ends the process with `code` after 10 s. Under LeakSanitizer: the leak
  * check comes first, so everything of ours must be released by now. */
 void comm_close(int code);

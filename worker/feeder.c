@@ -1,10 +1,11 @@
 /* feeder.c - cut leases into batches and fill them, ahead of the arithmetic (feeder.h).
  *
  * A lease is a range [begin, end) of the epoch's order. Position i of epoch E is record
- * rng_permute(rng_mix(seed, E), rows, i) where train.shuffle is on, else i: a function of the seed, so any
- * worker, at any time, reads the same. A batch never crosses the end of a lease, for a push names one
+ * first + rng_permute(rng_mix(seed, E), records, i) where train.shuffle is on, else first + i: a function of the seed, so any
+ * worker, at any time, reads the same. [first, first + records) is the train part, by window a window of it: nothing is
+ * shuffled across its borders. A batch never crosses the end of a lease, for a push names one
  * range of one split. bsp, ssp: a step is train.batch records of the lease for all workers together, of which this
- * one reads its slices, or its part. An evaluation is a lease of this rank's share of the valid part, in file order.
+ * one reads its slices, or its part. An evaluation is a lease of this rank's share of the valid part, or of the next window, in file order.
  *
  * A next-item model's batch also gets the items it is scored over (candidates.h), which are pulled like all other keys.
  */
@@ -45,11 +46,16 @@ static void take_task(struct feeder *f)
     f->task = *(struct task *)item;
     free(item);
     bool lease = f->task.kind == TASK_LEASE;
-    f->at = lease ? f->task.lease.begin : f->p->share_begin;
-    f->end = lease ? f->task.lease.end : f->p->share_end;
-    if (lease && (f->at > f->end || f->end > f->p->train_rows)) {
-        pipeline_fault(f->p, ST_FAULT, "a lease of records [%" PRIu64 ", %" PRIu64 ") of %" PRIu64,
-                       f->at, f->end, f->p->train_rows);
+    const struct msg_lease *l = &f->task.lease;
+    const uint64_t rows = f->p->train_rows;
+    f->at = l->begin;
+    f->end = l->end;
+    if (lease && (l->begin > l->end || l->end > l->records || l->first > rows ||
+                  l->records > rows - l->first)) {
+        pipeline_fault(f->p, ST_FAULT,
+                       "a lease of records [%" PRIu64 ", %" PRIu64 ") of %" PRIu64 " from %" PRIu64
+                       " on; there are %" PRIu64,
+                       l->begin, l->end, l->records, l->first, rows);
         f->at = f->end = 0;
     }
 }
@@ -59,8 +65,9 @@ static void name_rows(struct feeder *f, uint64_t at, size_t n)
     const struct job *job = &f->p->run->job;
     bool shuffle = f->task.kind == TASK_LEASE && job->train.shuffle;
     uint64_t key = rng_mix(job->train.seed, f->task.lease.epoch);
+    const struct msg_lease *l = &f->task.lease;
     for (size_t i = 0; i < n; i++)
-        f->rows[i] = shuffle ? rng_permute(key, f->p->train_rows, at + i) : at + i;
+        f->rows[i] = l->first + (shuffle ? rng_permute(key, l->records, at + i) : at + i);
 }
 
 static enum status fill_batch(struct feeder *f, uint64_t at, size_t n, struct batch *b,
@@ -68,7 +75,7 @@ static enum status fill_batch(struct feeder *f, uint64_t at, size_t n, struct ba
 {
     const bool lease = f->task.kind == TASK_LEASE;
     name_rows(f, at, n);
-    enum status st = dataset_batch(lease ? f->train : f->valid, f->rows, n, b, err);
+    enum status st = dataset_batch(f->task.of_train ? f->train : f->valid, f->rows, n, b, err);
     if (st != ST_OK)
         return st;
     if (lease)
@@ -141,6 +148,7 @@ static bool fill(struct feeder *f, struct work *w)
     w->kind = lease ? WORK_TRAIN : WORK_EVAL;
     w->generation = f->task.generation;
     w->computed = false;
+    w->log_end = lease && f->at + n == f->task.lease.records;
     if (!slices) {
         fl->keys = w->batch.keys;
         fl->unique = w->batch.unique;

@@ -181,35 +181,55 @@ static size_t run_of(const struct plan *plan, enum plan_kind kind, uint32_t shar
     return (size_t)(end - first) * DENSE_BLOCK;
 }
 
-enum status flight_scatter(struct flight *f, const struct plan *plan, uint32_t shard,
-                           uint32_t shards, const struct msg *rows, struct errbuf *err)
+static enum status scatter_tables(struct flight *f, const struct plan *plan, uint32_t shard,
+                                  const struct msg *rows, struct errbuf *err)
 {
     const struct flight_part *p = &f->part[shard];
-    size_t sparse = sparse_tables(plan), dense_first, stat_first;
-    size_t dense_n = run_of(plan, PLAN_DENSE, shard, shards, &dense_first);
-    size_t stat_n = run_of(plan, PLAN_STAT, shard, shards, &stat_first);
-
-    if (rows->u.rows.n != p->n || rows->frames != sparse + 2)
-        return errbuf_set(err, ST_BAD_PEER,
-                          "shard %u answered %u keys in %u frames, asked were %zu"
-                          " in %zu",
-                          shard, rows->u.rows.n, rows->frames, p->n, sparse + 2);
+    const size_t sparse = sparse_tables(plan);
     for (size_t t = 0; t < sparse; t++) {
         if (rows->frame[t].bytes != p->n * plan->tables[t].dim * sizeof(float))
             return errbuf_set(err, ST_BAD_PEER, "shard %u answered %zu bytes of %zu rows of %s",
                               shard, rows->frame[t].bytes, p->n, plan->tables[t].name);
     }
-    if (rows->frame[sparse].bytes != dense_n * sizeof(float) ||
-        rows->frame[sparse + 1].bytes != stat_n * sizeof(float))
-        return errbuf_set(err, ST_BAD_PEER, "shard %u answered other dense blocks than it owns",
-                          shard);
     for (size_t t = 0; t < sparse; t++)
         scatter_rows(f->rows[t], rows->frame[t].data, p, plan->tables[t].dim);
-    if (dense_n > 0)
-        memcpy(f->dense + dense_first, rows->frame[sparse].data, dense_n * sizeof(float));
-    if (stat_n > 0)
-        memcpy(f->stat + stat_first, rows->frame[sparse + 1].data, stat_n * sizeof(float));
     return ST_OK;
+}
+
+static enum status scatter_dense(struct flight *f, const struct plan *plan, uint32_t shard,
+                                 const struct frame *dense, const struct frame *stat,
+                                 struct errbuf *err)
+{
+    size_t dense_first, stat_first;
+    size_t dense_n = run_of(plan, PLAN_DENSE, shard, f->parts, &dense_first);
+    size_t stat_n = run_of(plan, PLAN_STAT, shard, f->parts, &stat_first);
+    if (dense->bytes != dense_n * sizeof(float) || stat->bytes != stat_n * sizeof(float))
+        return errbuf_set(err, ST_BAD_PEER, "shard %u answered other dense blocks than it owns",
+                          shard);
+    if (dense_n > 0)
+        memcpy(f->dense + dense_first, dense->data, dense_n * sizeof(float));
+    if (stat_n > 0)
+        memcpy(f->stat + stat_first, stat->data, stat_n * sizeof(float));
+    return ST_OK;
+}
+
+enum status flight_scatter(struct flight *f, const struct plan *plan, uint32_t shard,
+                           const struct msg *rows, struct errbuf *err)
+{
+    const bool apart = f->dense_request != 0, dense = apart && rows->u.rows.request != f->request;
+    const size_t sparse = dense ? 0 : sparse_tables(plan), n = dense ? 0 : f->part[shard].n;
+    const size_t frames = sparse + (apart && !dense ? 0 : 2);
+    enum status st = ST_OK;
+    if (rows->u.rows.n != n || rows->frames != frames)
+        return errbuf_set(err, ST_BAD_PEER,
+                          "shard %u answered %u keys in %u frames, asked were %zu"
+                          " in %zu",
+                          shard, rows->u.rows.n, rows->frames, n, frames);
+    if (!dense)
+        st = scatter_tables(f, plan, shard, rows, err);
+    if (st == ST_OK && frames > (dense ? 0 : sparse))
+        st = scatter_dense(f, plan, shard, &rows->frame[sparse], &rows->frame[sparse + 1], err);
+    return st;
 }
 
 void flight_keys(const struct flight *f, uint32_t shard, struct frame_pool *pool, struct frame *out)
@@ -221,13 +241,20 @@ void flight_keys(const struct flight *f, uint32_t shard, struct frame_pool *pool
         keys[i] = f->keys[p->at[i]];
 }
 
-void flight_gather(const struct flight *f, const struct plan *plan, uint32_t shard, uint32_t shards,
-                   bool with_keys, struct frame_pool *pool, struct msg *push)
+static void gather_run(const float *grads, const struct plan *plan, enum plan_kind kind,
+                       uint32_t shard, uint32_t shards, struct frame_pool *pool, struct frame *out)
+{
+    size_t first, n = run_of(plan, kind, shard, shards, &first);
+    *out = frame_pool_get(pool, n * sizeof(float));
+    if (n > 0)
+        memcpy(out->data, grads + first, n * sizeof(float));
+}
+
+void flight_gather(const struct flight *f, const struct plan *plan, uint32_t shard, bool with_keys,
+                   bool with_dense, struct frame_pool *pool, struct msg *push)
 {
     const struct flight_part *p = &f->part[shard];
-    size_t sparse = sparse_tables(plan), dense_first, stat_first;
-    size_t dense_n = run_of(plan, PLAN_DENSE, shard, shards, &dense_first);
-    size_t stat_n = run_of(plan, PLAN_STAT, shard, shards, &stat_first);
+    const size_t sparse = sparse_tables(plan);
 
     push->u.push.n = (uint32_t)p->n;
     push->frames = (uint32_t)sparse + 3;
@@ -238,10 +265,9 @@ void flight_gather(const struct flight *f, const struct plan *plan, uint32_t sha
         *g = frame_pool_get(pool, p->n * plan->tables[t].dim * sizeof(float));
         gather_rows(g->data, f->grad_rows[t], p, plan->tables[t].dim);
     }
-    push->frame[sparse + 1] = frame_pool_get(pool, dense_n * sizeof(float));
-    if (dense_n > 0)
-        memcpy(push->frame[sparse + 1].data, f->grad_dense + dense_first, dense_n * sizeof(float));
-    push->frame[sparse + 2] = frame_pool_get(pool, stat_n * sizeof(float));
-    if (stat_n > 0)
-        memcpy(push->frame[sparse + 2].data, f->grad_stat + stat_first, stat_n * sizeof(float));
+    if (!with_dense)
+        return;
+    struct frame *dense = &push->frame[sparse + 1];
+    gather_run(f->grad_dense, plan, PLAN_DENSE, shard, f->parts, pool, &dense[0]);
+    gather_run(f->grad_stat, plan, PLAN_STAT, shard, f->parts, pool, &dense[1]);
 }

@@ -18,6 +18,7 @@ struct flight_part {    /* what goes to one shard */
     size_t n;
     uint64_t handle, step; /* of its ROWS */
     bool answered, need_keys;
+    bool dense_answered;
 };
 
 /* Where a flight is: the core's own book-keeping. */
@@ -50,10 +51,12 @@ struct flight {
     struct flight_part *part; /* (shards) */
     uint32_t parts, parts_cap;
     size_t unique_cap;
-    uint32_t answered, acks; /* shards that did */
+    uint32_t answered, acks; /* answers of shards; acks of shards */
+    uint32_t answers;        /* that make it complete */
     enum flight_at where;
     bool dropped;              /* a reset made it void while it was lent */
     uint64_t request, clock;   /* of its pull */
+    uint64_t dense_request;    /* 0: the dense part comes with the tables */
     uint64_t seq, tag;         /* of its push, the same on every shard */
     uint64_t sent_us, wait_us; /* last asking, and when to ask again */
     uint64_t kept_us;          /* computed and kept since, for the stall histogram */
@@ -68,12 +71,14 @@ void flight_reserve(struct flight *f, const struct plan *plan, size_t unique);
 void flight_release(struct flight *f, const struct plan *plan);
 /* Split keys over shards by the map, in the order of keys; O(unique). */
 void flight_partition(struct flight *f, const uint16_t *map, uint32_t shards);
-/* One shard's ROWS into rows, dense, stat. ST_BAD_PEER if sizes don't fit. */
+/* One shard's ROWS into rows, dense, stat: the tables, the dense part, or both, as was asked. ST_BAD_PEER if sizes
+ * don't fit. */
 MUST_CHECK enum status flight_scatter(struct flight *f, const struct plan *plan, uint32_t shard,
-                                      uint32_t shards, const struct msg *rows, struct errbuf *err);
-/* One shard's PUSH frames out of grad_*, and push->u.push.n; keys frame filled if with_keys. */
-void flight_gather(const struct flight *f, const struct plan *plan, uint32_t shard, uint32_t shards,
-                   bool with_keys, struct frame_pool *pool, struct msg *push);
+                                      const struct msg *rows, struct errbuf *err);
+/* One shard's PUSH frames out of grad_*, and push->u.push.n; keys frame filled if with_keys, dense and stat if
+ * with_dense. */
+void flight_gather(const struct flight *f, const struct plan *plan, uint32_t shard, bool with_keys,
+                   bool with_dense, struct frame_pool *pool, struct msg *push);
 /* One shard's PULL: its keys frame. */
 void flight_keys(const struct flight *f, uint32_t shard, struct frame_pool *pool,
                  struct frame *out);

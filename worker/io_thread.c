@@ -68,7 +68,7 @@ static void connect_shards(struct io_thread *t, const struct msg_order *o)
             log_info("shard %" PRIu32 ": at %s", s, address);
     }
     /* The order of records is a function of their number: both sides must mean the same log. */
-    if (o->records != t->p->train_rows)
+    if (!t->p->run->job.train.window && o->records != t->p->train_rows)
         pipeline_fault(t->p, ST_FAULT,
                        "the head's log has %" PRIu64 " records, the cache here %" PRIu64,
                        o->records, t->p->train_rows);
@@ -84,29 +84,41 @@ static void send(struct io_thread *t, uint32_t to, struct msg *m)
         msg_free(m);
 }
 
-static void give_task(struct io_thread *t, enum task_kind kind, const struct msg_lease *lease)
+static void give_task(struct io_thread *t, enum task_kind kind, const struct msg_lease *lease,
+                      bool of_train)
 {
     struct task *task = mem_zalloc(sizeof(*task));
     task->kind = kind;
     task->generation = atomic_load(&t->p->generation);
     task->lease = *lease;
+    task->of_train = of_train;
     if (queue_push(t->p->tasks, task, 0) != ST_OK) {
         pipeline_fault(t->p, ST_FAULT, "more leases than this worker can remember");
         free(task);
     }
 }
 
-static void begin_evaluation(struct io_thread *t, uint64_t number)
+static void begin_evaluation(struct io_thread *t, uint64_t number, const struct msg_order *o)
 {
+    const bool of_train = o->evaluate_records > 0;
+    const uint64_t rows = of_train ? o->evaluate_records : t->p->valid_rows;
+    struct msg_lease share = {.first = o->evaluate_first};
+    if (of_train && (o->evaluate_first > t->p->train_rows ||
+                     o->evaluate_records > t->p->train_rows - o->evaluate_first)) {
+        pipeline_fault(t->p, ST_FAULT, "a window of records behind the end of the train part");
+        return;
+    }
+    pipeline_share(t->p, rows, &share.begin, &share.end);
     struct work *token = mem_zalloc(sizeof(*token));
+    token->share = share.end - share.begin;
     token->kind = WORK_EVALUATE;
     token->generation = atomic_load(&t->p->generation);
     token->evaluate = number;
-    log_info("evaluation %" PRIu64 ": records [%" PRIu64 ", %" PRIu64 ") of %" PRIu64, number,
-             t->p->share_begin, t->p->share_end, t->p->valid_rows);
+    log_info("evaluation %" PRIu64 ": records [%" PRIu64 ", %" PRIu64 ") of %" PRIu64 "%s", number,
+             share.begin, share.end, rows, of_train ? " of the next window" : "");
     /* First the token, then its batches. */
     pipeline_pass(t->p, t->p->ready, token);
-    give_task(t, TASK_EVALUATE, &(struct msg_lease){0});
+    give_task(t, TASK_EVALUATE, &share, of_train);
 }
 
 static void act(struct io_thread *t, const struct client_action *a)
@@ -117,8 +129,8 @@ static void act(struct io_thread *t, const struct client_action *a)
     case CLIENT_CONNECT: connect_shards(t, a->order); break;
     case CLIENT_ROWS: pipeline_pass(p, p->ready, a->flight->user); break;
     case CLIENT_DONE: pipeline_pass(p, p->idle, a->flight->user); break;
-    case CLIENT_LEASE: give_task(t, TASK_LEASE, &a->lease); break;
-    case CLIENT_EVALUATE: begin_evaluation(t, a->evaluate); break;
+    case CLIENT_LEASE: give_task(t, TASK_LEASE, &a->lease, true); break;
+    case CLIENT_EVALUATE: begin_evaluation(t, a->evaluate, a->order); break;
     case CLIENT_RESET:
         atomic_fetch_add(&p->generation, 1);
         log_info("a new incarnation: all that was under way is void");
@@ -286,6 +298,10 @@ static struct client *make_core(struct io_thread *t, uint64_t world)
                                .plan = &t->p->run->plan,
                                .permits = (uint32_t)job->train.staleness + 1,
                                .dealt = job_deals(job),
+                               .clocks = job->train.consistency != JOB_ASYNC,
+                               .allreduce = job_allreduces(job),
+                               .dense_apart =
+                                   job_allreduces(job) && job->train.consistency != JOB_BSP,
                                .leases_max = LEASES_AT_ONCE,
                                .beat_us = job->cluster.beat,
                                .resend_us = job->cluster.resend,

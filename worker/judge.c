@@ -16,6 +16,7 @@
 #include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/base/mem.h"
+#include "common/data/beside.h"
 #include "common/data/convert.h"
 #include "common/data/dataset.h"
 #include "common/feature/encode.h"
@@ -252,12 +253,11 @@ static enum status open_data(struct judge *j, struct errbuf *err)
         return dataset_open(j->job, j->run.cache, PART_VALID, &j->data, err);
     }
     int part = c->data_used == 1 ? part_of(c->data[0]) : -1;
-    if (job_ranks(j->job) && (part < 0 || part == PART_TRAIN)) {
+    if (job_ranks(j->job) && part == PART_TRAIN) {
         return errbuf_set(
             err, ST_USAGE,
-            "--data %s: a next-item model is judged on valid or test of its job, whose "
-            "records have a history and a target",
-            c->data[0]);
+            "--data train: a next-item model is judged on valid or test of its job, or "
+            "on files of events: records of train have no target");
     }
     if (part < 0) {
         return open_files(j, err);
@@ -268,7 +268,8 @@ static enum status open_data(struct judge *j, struct errbuf *err)
 
 static void remove_scratch(const struct judge *j)
 {
-    static const char *const names[] = {"test.cache", "quarantine.tsv", "encoder.bin", "lock"};
+    static const char *const names[] = {"test.cache", "quarantine.tsv", "encoder.bin", "lock",
+                                        "catalog.bin"};
     if (j->scratch[0] == '\0') {
         return;
     }
@@ -458,15 +459,18 @@ static void print_text(const struct judge *j, const struct evaluate_result *r)
     }
 }
 
-static void put_ranking(const struct ranking *k, struct json *o)
+/* What stands beside the result; nothing beside train, which the baselines are counted on. */
+static struct json *beside(const struct judge *j)
 {
-    json_set_f64(o, "hr5", k->hr[RANKING_5]);
-    json_set_f64(o, "hr10", k->hr[RANKING_10]);
-    json_set_f64(o, "hr20", k->hr[RANKING_20]);
-    json_set_f64(o, "ndcg5", k->ndcg[RANKING_5]);
-    json_set_f64(o, "ndcg10", k->ndcg[RANKING_10]);
-    json_set_f64(o, "ndcg20", k->ndcg[RANKING_20]);
-    json_set_f64(o, "mrr", k->mrr);
+    struct errbuf why = ERRBUF_INIT;
+    const int part = part_of(j->what);
+    if (part == PART_TRAIN)
+        return json_object();
+    struct json *named = beside_result(j->job, j->run.cache, part < 0 ? PART_TEST : (enum part)part,
+                                       part < 0 ? j->data : NULL, &why);
+    if (why.text[0] != '\0')
+        fprintf(stderr, "penstock eval: no baselines beside %s: %s\n", j->what, why.text);
+    return named;
 }
 
 static void put_score(const struct evaluate_score *s, bool by_user, struct json *o)
@@ -510,8 +514,11 @@ static void put_scores(const struct judge *j, const struct evaluate_result *r, s
 static void print_result(struct judge *j)
 {
     const struct evaluate_result r = evaluate_value(&j->evaluate);
+    struct json *baselines = beside(j);
     if (!j->call->json) {
         print_text(j, &r);
+        beside_print(baselines, stdout);
+        json_free(baselines);
         return;
     }
     struct json *o = json_object();
@@ -519,12 +526,13 @@ static void print_result(struct judge *j)
     json_set_str(o, "data", j->what);
     json_set_u64(o, "records", r.count);
     if (j->evaluate.ranks) {
-        put_ranking(&r.ranking, o);
+        beside_put_ranking(&r.ranking, o);
         json_set_f64(o, "loss", r.judged.logloss);
         json_set_f64(o, "accuracy", r.judged.accuracy);
     } else {
         put_scores(j, &r, o);
     }
+    json_set(o, "baselines", baselines);
     char *text = json_text(o, 2);
     puts(text);
     free(text);

@@ -33,8 +33,6 @@ void pipeline_open(struct pipeline *p, const struct run_dir *run, uint32_t rank,
     p->size = size;
     p->train_rows = dataset_rows(train);
     p->valid_rows = valid_rows;
-    p->share_begin = share(valid_rows, run->job.train.batch, rank, size);
-    p->share_end = share(valid_rows, run->job.train.batch, rank + 1, size);
     p->dealt = job_deals(&run->job);
     if (run->job.train.consistency == JOB_BSP)
         p->slices = (size_t)job_slices(&run->job) / size;
@@ -56,6 +54,12 @@ void pipeline_open(struct pipeline *p, const struct run_dir *run, uint32_t rank,
         w->flight.user = w;
         pipeline_pass(p, p->idle, w);
     }
+}
+
+void pipeline_share(const struct pipeline *p, uint64_t records, uint64_t *begin, uint64_t *end)
+{
+    *begin = share(records, p->run->job.train.batch, p->rank, p->size);
+    *end = share(records, p->run->job.train.batch, p->rank + 1, p->size);
 }
 
 enum status pipeline_wake_open(struct pipeline *p, struct errbuf *err)

@@ -31,7 +31,7 @@
 
 enum work_kind {
     WORK_TRAIN,
-    WORK_EVAL,    /* rows of the valid part, to be scored */
+    WORK_EVAL,    /* rows to be scored: of the valid part, by window of the train part */
     WORK_EVALUATE /* no batch: an evaluation begins (ready), or its result (computed) */
 };
 
@@ -42,8 +42,10 @@ struct work {
     struct batch batch;
     struct slices slices; /* bsp: instead of batch in training */
     bool computed;        /* gradients are there */
+    bool log_end;         /* WORK_TRAIN: its last record is the epoch's last */
     /* -- WORK_EVALUATE -- */
     uint64_t evaluate;
+    uint64_t share; /* records that this rank scores */
     struct client_result result;
 };
 
@@ -52,7 +54,8 @@ enum task_kind { TASK_LEASE, TASK_EVALUATE };
 struct task {
     enum task_kind kind;
     uint64_t generation;
-    struct msg_lease lease;
+    struct msg_lease lease; /* TASK_EVALUATE: begin, end are this rank's records */
+    bool of_train;          /* TASK_EVALUATE: of the train part, else of valid */
 };
 
 struct pipeline {
@@ -60,8 +63,7 @@ struct pipeline {
     const struct run_dir *run; /* borrowed */
     uint32_t rank, size;
     uint64_t train_rows, valid_rows;
-    uint64_t share_begin, share_end; /* this rank's records of the valid part: whole batches */
-    struct work *work;               /* (works) owned */
+    struct work *work; /* (works) owned */
     size_t works;
     bool dealt;          /* each step is all ranks': works have this rank's part */
     size_t slices;       /* bsp: of a step, this rank's; else 0 */
@@ -87,6 +89,8 @@ void pipeline_open(struct pipeline *p, const struct run_dir *run, uint32_t rank,
 MUST_CHECK enum status pipeline_wake_open(struct pipeline *p, struct errbuf *err);
 void pipeline_close(struct pipeline *p); /* all threads have ended */
 
+/* This rank's share of an evaluation of so many records: whole batches. */
+void pipeline_share(const struct pipeline *p, uint64_t records, uint64_t *begin, uint64_t *end);
 /* By the io thread: end everything, with this code. */
 void pipeline_end(struct pipeline *p, int code, const char *text);
 /* Any thread: this worker can't go on, and the run ends with st's exit code; the first word stands. */

@@ -44,14 +44,6 @@ void slices_merge_keys(struct slices *s)
 
 /* -- the sum -- */
 
-static size_t floats_of(const struct plan *plan, enum plan_kind kind)
-{
-    for (size_t t = 0; t < plan->tables_used; t++)
-        if (plan->tables[t].kind == kind)
-            return (size_t)plan->tables[t].blocks * DENSE_BLOCK;
-    return 0;
-}
-
 static bool sparse(const struct plan *plan, size_t t)
 {
     return t < plan->tables_used && plan->tables[t].kind == PLAN_SPARSE;
@@ -65,8 +57,8 @@ void slice_sum_init(struct slice_sum *u, const struct plan *plan, size_t count)
     u->grads = mem_array(count, sizeof *u->grads);
     u->list = mem_array(count, sizeof *u->list);
     for (size_t i = 0; i < count; i++) {
-        u->grads[i].dense = mem_aligned(64, (floats_of(plan, PLAN_DENSE) + 1) * sizeof(float));
-        u->grads[i].stat = mem_aligned(64, (floats_of(plan, PLAN_STAT) + 1) * sizeof(float));
+        u->grads[i].dense = mem_aligned(64, (plan_floats(plan, PLAN_DENSE) + 1) * sizeof(float));
+        u->grads[i].stat = mem_aligned(64, (plan_floats(plan, PLAN_STAT) + 1) * sizeof(float));
     }
 }
 
@@ -137,8 +129,8 @@ void slice_sum_scale(struct slice_sum *u, const struct plan *plan, const struct 
     struct slice_grads *g = &u->grads[i];
     for (size_t t = 0; sparse(plan, t); t++)
         scale(g->row[t], s->batch[i].unique * plan->tables[t].dim, share);
-    scale(g->dense, floats_of(plan, PLAN_DENSE), share);
-    scale(g->stat, floats_of(plan, PLAN_STAT), share);
+    scale(g->dense, plan_floats(plan, PLAN_DENSE), share);
+    scale(g->stat, plan_floats(plan, PLAN_STAT), share);
 }
 
 void slice_sum_finish(struct slice_sum *u, const struct plan *plan, const struct slices *s,
@@ -152,8 +144,8 @@ void slice_sum_finish(struct slice_sum *u, const struct plan *plan, const struct
     }
     for (size_t i = 0; i < s->count; i++)
         list[i] = s->batch[i].n > 0 ? u->grads[i].dense : NULL;
-    merge_arrays(list, s->count, floats_of(plan, PLAN_DENSE), f->grad_dense);
+    merge_arrays(list, s->count, plan_floats(plan, PLAN_DENSE), f->grad_dense);
     for (size_t i = 0; i < s->count; i++)
         list[i] = s->batch[i].n > 0 ? u->grads[i].stat : NULL;
-    merge_arrays(list, s->count, floats_of(plan, PLAN_STAT), f->grad_stat);
+    merge_arrays(list, s->count, plan_floats(plan, PLAN_STAT), f->grad_stat);
 }

@@ -20,6 +20,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "worker/comm.h"
 #include "worker/evaluate.h"
 
 enum {
@@ -37,6 +38,8 @@ struct trainer {
     size_t task;   /* the one that is judged */
     bool ranks;    /* the model does: no logits in training, and no AUC */
     struct slice_sum slices;
+    float *dense; /* allreduce: gradients of dense and stat, one behind the other; owned */
+    size_t dense_n, stat_n;
     /* the epoch so far */
     struct client_epoch totals;
     uint64_t judged, correct; /* as in struct model_loss */
@@ -177,8 +180,7 @@ static void count(struct trainer *r, const struct work *w, const struct batch *b
     auc_add(&r->auc, r->logits + r->task * b->n, b->labels + r->task * b->n, b->n);
     r->auc_stale = true;
     /* The value walks two million bins: now and then, at the log's end, and when there is nothing to do. */
-    tell_totals(r, w->flight.end == r->p->train_rows ||
-                       clock_now_us() >= r->auc_us + AUC_PART * r->auc_cost_us);
+    tell_totals(r, w->log_end || clock_now_us() >= r->auc_us + AUC_PART * r->auc_cost_us);
 }
 
 /* One batch, or one slice of bsp, forward and back. */
@@ -197,15 +199,50 @@ static void step(struct trainer *r, const struct work *w, const struct batch *b,
     count(r, w, b, &loss);
 }
 
-/* ssp: this rank has no part of a short step. Its push is a clock, and nothing else. */
-static void no_gradients(const struct plan *plan, const struct flight *f)
+/* n 0: from or to may be NULL, a model without such a table. */
+static void copy(float *to, const float *from, size_t n)
 {
-    for (size_t t = 0; t < plan->tables_used; t++) {
-        const struct plan_table *pt = &plan->tables[t];
-        float *g = pt->kind == PLAN_DENSE ? f->grad_dense : f->grad_stat;
-        if (pt->kind != PLAN_SPARSE)
-            memset(g, 0, (size_t)pt->blocks * DENSE_BLOCK * sizeof *g);
+    if (n > 0)
+        memcpy(to, from, n * sizeof *to);
+}
+
+/* allreduce. Gradients of the dense part become those of the whole step, of all ranks: each is a mean over its own
+ * part, and counts by its share (slices are scaled already). A rank without records has none. */
+static enum status sum_dense(struct trainer *r, struct work *w, struct errbuf *err)
+{
+    struct flight *f = &w->flight;
+    const uint64_t part = f->part_end - f->part_begin;
+    const float share = r->p->slices > 0 ? 1 : (float)((double)part / (double)(f->end - f->begin));
+    if (part > 0) {
+        copy(r->dense, f->grad_dense, r->dense_n);
+        copy(r->dense + r->dense_n, f->grad_stat, r->stat_n);
+        if (share < 1)
+            scale(r->dense, r->dense_n + r->stat_n, share);
     }
+    enum status st = comm_tree_f32(r->dense, r->dense_n + r->stat_n, part > 0, &r->p->ended,
+                                   &r->p->generation, err);
+    if (st != ST_OK)
+        return st;
+    copy(f->grad_dense, r->dense, r->dense_n);
+    copy(f->grad_stat, r->dense + r->dense_n, r->stat_n);
+    return ST_OK;
+}
+
+/* false: the sum was given up, which ends the run unless it is about to end anyway. A work that a reset has made
+ * void goes home; MPI is out of step with the other ranks then, too. */
+static bool summed(struct trainer *r, struct work *w)
+{
+    struct errbuf err = ERRBUF_INIT;
+    struct pipeline *p = r->p;
+    if (r->dense == NULL)
+        return true;
+    enum status st = sum_dense(r, w, &err);
+    if (st == ST_OK)
+        return true;
+    if (!atomic_load(&p->ended))
+        pipeline_fault(p, st, "%s", err.text);
+    w->computed = false;
+    return !pipeline_valid(p, w->generation);
 }
 
 static void train(struct trainer *r, struct work *w)
@@ -218,14 +255,12 @@ static void train(struct trainer *r, struct work *w)
         grads.rows[t] = f->grad_rows[t];
     grads.dense = f->grad_dense;
     grads.stat = f->grad_stat;
-    if (w->batch.n > 0)
+    if (w->batch.n > 0) /* ssp: of a short step this rank may have none */
         step(r, w, &w->batch, &params, &grads);
-    else
-        no_gradients(&r->p->run->plan, f);
     w->computed = true;
 }
 
-/* bsp: slice after slice, and their sum. A rank whose slices are empty pushes zeros. */
+/* bsp: slice after slice, and their sum. */
 static void train_slices(struct trainer *r, struct work *w)
 {
     const struct plan *plan = &r->p->run->plan;
@@ -273,7 +308,7 @@ static void finish_evaluation(struct trainer *r)
     struct errbuf err = ERRBUF_INIT;
     struct evaluate_result sum;
     struct pipeline *p = r->p;
-    if (r->token == NULL || evaluate_count(&r->evaluate) < p->share_end - p->share_begin)
+    if (r->token == NULL || evaluate_count(&r->evaluate) < r->token->share)
         return;
     enum status st = evaluate_finish(&r->evaluate, &p->ended, &sum, &err);
     if (st != ST_OK) {
@@ -336,11 +371,22 @@ static void handle(struct trainer *r, struct work *w)
             train_slices(r, w);
         else if (valid)
             train(r, w);
+        if (valid && !eval && !summed(r, w))
+            return; /* there is nothing to push, and it may not be skipped: it stays here */
         pipeline_pass(p, p->computed, w); /* w is the io thread's now */
         wake_signal(&p->io_wake);
         if (eval)
             finish_evaluation(r);
     }
+}
+
+static void init_dense(struct trainer *r)
+{
+    if (!job_allreduces(&r->p->run->job))
+        return;
+    r->dense_n = plan_floats(&r->p->run->plan, PLAN_DENSE);
+    r->stat_n = plan_floats(&r->p->run->plan, PLAN_STAT);
+    r->dense = mem_array(r->dense_n + r->stat_n + 1, sizeof *r->dense);
 }
 
 void trainer_run(struct pipeline *p, struct model *model, const struct feeder *feeder)
@@ -350,6 +396,7 @@ void trainer_run(struct pipeline *p, struct model *model, const struct feeder *f
     r.logits = mem_array((size_t)job->train.batch * model_tasks(model), sizeof(*r.logits));
     r.task = job_task(job);
     slice_sum_init(&r.slices, &p->run->plan, p->slices);
+    init_dense(&r);
     r.ranks = model_ranks(model);
     if (!r.ranks)
         auc_init(&r.auc);
@@ -367,5 +414,6 @@ void trainer_run(struct pipeline *p, struct model *model, const struct feeder *f
     if (!r.ranks)
         auc_release(&r.auc);
     slice_sum_release(&r.slices);
+    free(r.dense);
     free(r.logits);
 }

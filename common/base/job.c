@@ -423,15 +423,12 @@ void job_dump(const struct job *job, struct buffer *out)
     while (strncmp(job_options.rows[optim_end].path, "optimizer.", 10) != 0)
         optim_end++;
     optim_end = rows_end(optim_end, "optimizer.");
-    struct option_table data = {job_options.rows, data_end};
-    struct option_table middle = {job_options.rows + data_end, optim_end - data_end};
-    struct option_table rest = {job_options.rows + optim_end, job_options.rows_used - optim_end};
-    options_dump(&data, job, 0, out);
+    options_dump(&job_options, 0, data_end, job, 0, out);
     job_join_dump(job, out);
     dump_fields(job, out);
-    options_dump(&middle, job, 0, out);
+    options_dump(&job_options, data_end, optim_end, job, 0, out);
     job_optim_dump(job, out);
-    options_dump(&rest, job, 0, out);
+    options_dump(&job_options, optim_end, job_options.rows_used, job, 0, out);
 }
 
 static void put_field(const struct job *job, size_t i, struct buffer *out)
@@ -584,6 +581,11 @@ const char *job_metric_name(enum job_metric metric)
 const char *job_consistency_name(int consistency)
 {
     return consistency == JOB_BSP ? "bsp" : consistency == JOB_SSP ? "ssp" : "async";
+}
+
+const char *job_dense_name(int dense)
+{
+    return dense == JOB_DENSE_ALLREDUCE ? "allreduce" : "ps";
 }
 
 const char *job_family_name(int family)

@@ -83,7 +83,7 @@ enum job_optimizer {
     JOB_FTRL
 };
 enum job_l2_mode { JOB_L2_EXACT, JOB_L2_TOUCHED };
-enum job_dense { JOB_DENSE_PS }; /* train.dense */
+enum job_dense { JOB_DENSE_PS, JOB_DENSE_ALLREDUCE }; /* train.dense */
 enum field_type {
     FIELD_ID,     /* one 64-bit key */
     FIELD_IDS,    /* a bag of keys, cells separated by `sep` */
@@ -236,7 +236,8 @@ struct job {
         uint64_t slices;    /* bsp only; 0 = number of workers: job_slices */
         int dense;
         bool shuffle;
-        double clip;     /* global norm of a push's gradient (data part); 0 = off */
+        bool window; /* window after window, each judged before it is trained on; then one epoch */
+        double clip; /* global norm of a push's gradient (data part); 0 = off */
         double clip_row; /* norm of one row's gradient; 0 = off */
         double grad_max; /* |g| above this is refused by the server, as non-finite is; 1e6 */
         uint64_t warmup; /* steps of linear warm-up */
@@ -291,8 +292,11 @@ void job_release(struct job *job);
 /* Slices of a step: train.slices, or one a worker. bsp only. */
 uint64_t job_slices(const struct job *job);
 /* The log is dealt: every lease goes to all workers, and each computes its part of each step of train.batch
- * records (bsp, ssp). Else a lease is one worker's, and so is each step. */
+ * records (bsp, ssp, allreduce). Else a lease is one worker's, and so is each step. */
 bool job_deals(const struct job *job);
+bool job_allreduces(const struct job *job); /* dense gradients: train.dense */
+/* train.dense allreduce: the rank that brings a shard the summed dense gradient of a step. */
+uint32_t job_carrier(uint32_t shard, uint32_t workers);
 /* Where part s of S of the step [begin, end) begins; s = S: its end. */
 uint64_t job_part_at(uint64_t begin, uint64_t end, uint64_t s, uint64_t S);
 /* resolved.yaml: every key with its value; job_parse of it gives an equal job. */
@@ -313,5 +317,6 @@ enum job_metric job_metric(const struct job *job);
 const char *job_metric_name(enum job_metric metric);
 const char *job_optimizer_name(int kind);
 const char *job_consistency_name(int consistency);
+const char *job_dense_name(int dense);
 
 #endif

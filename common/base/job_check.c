@@ -290,7 +290,17 @@ uint64_t job_slices(const struct job *job)
 
 bool job_deals(const struct job *job)
 {
-    return job->train.consistency != JOB_ASYNC;
+    return job->train.consistency != JOB_ASYNC || job_allreduces(job);
+}
+
+bool job_allreduces(const struct job *job)
+{
+    return job->train.dense == JOB_DENSE_ALLREDUCE;
+}
+
+uint32_t job_carrier(uint32_t shard, uint32_t workers)
+{
+    return shard % workers;
 }
 
 uint64_t job_part_at(uint64_t begin, uint64_t end, uint64_t s, uint64_t S)
@@ -305,7 +315,8 @@ static enum status check_dealt(const struct job *job, struct errbuf *err)
         return ST_OK;
     return errbuf_set(err, ST_USAGE,
                       "train.batch: a step of %" PRIu64 " records can't be dealt to %" PRIu64
-                      " workers: take at least as many records, or train.consistency=async",
+                      " workers: take at least as many records, or train.consistency=async with "
+                      "train.dense=ps",
                       job->train.batch, job->cluster.workers);
 }
 

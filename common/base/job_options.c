@@ -37,6 +37,7 @@
 
 #define KINDS      "sgd|adagrad|rowwise_adagrad|adam|momentum|nesterov|adamw|amsgrad|rowwise_adam|ftrl"
 #define ADAMS      "adam|adamw|amsgrad|rowwise_adam"
+#define BY_EPOCHS  "train.window=false"
 #define OT(member) offsetof(struct job_table, member)
 #define INHERITED  "as in optimizer.embedding, for dense in optimizer.dense"
 
@@ -235,7 +236,9 @@ static const struct option rows[] = {
      "a gradient that is tau steps old moves by rate / (1 + damping * (tau - 1)); 0: off"},
 
     /* -- train -- */
-    {"train.epochs", OPT_U64, AT(train.epochs), 1, 1e6, "1", NULL, NULL, F,
+    {"train.window", OPT_BOOL, AT(train.window), 0, 0, "false", NULL, "data.split.by=window", 0,
+     "progressive validation: each window is judged first, then trained on, once; no plateau"},
+    {"train.epochs", OPT_U64, AT(train.epochs), 1, 1e6, "1", NULL, BY_EPOCHS, F,
      "passes over the training log"},
     {"train.batch", OPT_U64, AT(train.batch), 1, 16e6, "4096", NULL, NULL, 0,
      "records a push; bsp, ssp: records of a step, over all workers together"},
@@ -249,10 +252,11 @@ static const struct option rows[] = {
      "batches in flight beyond one; ssp: and how many steps another worker may be behind"},
     {"train.slices", OPT_U64, AT(train.slices), 0, 65536, "0", NULL, "train.consistency=bsp", 0,
      "slices of a step, a power of two; fixes the bits for any number of workers; 0: one a worker"},
-    {"train.dense", OPT_CHOICE, AT(train.dense), 0, 0, "ps", "ps", NULL, 0,
-     "where dense gradients are summed: ps, on the servers"},
+    {"train.dense", OPT_CHOICE, AT(train.dense), 0, 0, "ps", "ps|allreduce", NULL, 0,
+     "dense gradients: ps, pushed like rows; allreduce, summed over the workers, one update a "
+     "step"},
     {"train.shuffle", OPT_BOOL, AT(train.shuffle), 0, 0, "true", NULL, NULL, 0,
-     "records in another order each epoch"},
+     "records in another order each epoch; by window, within each window"},
     {"train.clip", OPT_F64, AT(train.clip), 0, 1e9, "10", NULL, NULL, 0,
      "largest global norm of a push's gradient; 0: not clipped"},
     {"train.clip_row", OPT_F64, AT(train.clip_row), 0, 1e9, "0", NULL, NULL, 0,
@@ -261,23 +265,23 @@ static const struct option rows[] = {
      "a gradient beyond this is refused by the servers, as a non-finite one is"},
     {"train.warmup", OPT_U64, AT(train.warmup), 0, 1e9, "0", NULL, NULL, 0,
      "steps over which the rate rises from 0"},
-    {"train.metric", OPT_CHOICE, AT(train.metric), 0, 0, "auto", "auto|auc|ndcg|logloss|gauc", NULL,
-     0,
+    {"train.metric", OPT_CHOICE, AT(train.metric), 0, 0, "auto", "auto|auc|ndcg|logloss|gauc",
+     BY_EPOCHS, 0,
      "what decay, best cut and stop go by; ndcg: at 10; gauc: by user; auto: auc, of sequences "
      "ndcg"},
     {"train.task", OPT_TEXT, AT(train.task), 0, 0, "", NULL, NULL, 0,
      "name of the label that train.metric is of; empty: the first of data.fields"},
     {"train.ease", OPT_F64, AT(train.ease), 0, 1e9, "200", NULL, NULL, F,
      "lambda of the EASE baseline beside a result on sequences; 0: without it"},
-    {"train.plateau.factor", OPT_F64, AT(train.plateau.factor), 1e-6, 1, ".1", NULL, NULL, 0,
+    {"train.plateau.factor", OPT_F64, AT(train.plateau.factor), 1e-6, 1, ".1", NULL, BY_EPOCHS, 0,
      "the rate is multiplied by this when an epoch stalls"},
-    {"train.plateau.rate_min", OPT_F64, AT(train.plateau.rate_min), 0, 1, "1e-6", NULL, NULL, 0,
-     "the rate falls no lower"},
-    {"train.plateau.delta", OPT_F64, AT(train.plateau.delta), 0, 1, "1e-6", NULL, NULL, 0,
+    {"train.plateau.rate_min", OPT_F64, AT(train.plateau.rate_min), 0, 1, "1e-6", NULL, BY_EPOCHS,
+     0, "the rate falls no lower"},
+    {"train.plateau.delta", OPT_F64, AT(train.plateau.delta), 0, 1, "1e-6", NULL, BY_EPOCHS, 0,
      "an improvement of train.metric below this is a stall"},
-    {"train.plateau.patience", OPT_U64, AT(train.plateau.patience), 0, 1000, "2", NULL, NULL, 0,
-     "stalls in a row that stop the run; 0: never"},
-    {"train.plateau.first", OPT_U64, AT(train.plateau.first), 0, 1e6, "1", NULL, NULL, 0,
+    {"train.plateau.patience", OPT_U64, AT(train.plateau.patience), 0, 1000, "2", NULL, BY_EPOCHS,
+     0, "stalls in a row that stop the run; 0: never"},
+    {"train.plateau.first", OPT_U64, AT(train.plateau.first), 0, 1e6, "1", NULL, BY_EPOCHS, 0,
      "stalls before this epoch (from 1) don't count"},
 
     /* -- cluster -- */
@@ -302,7 +306,7 @@ static const struct option rows[] = {
     {"cluster.write", OPT_TIME, AT(cluster.write), MS, DAY, "30s", NULL, NULL, F,
      "a cut not written by then is given up"},
     {"cluster.recover", OPT_TIME, AT(cluster.recover), MS, DAY, "60s", NULL, NULL, F,
-     "members missing after this time are named and the run stops"},
+     "members missing after this time are named; after three times that the run ends"},
     {"cluster.orphan", OPT_TIME, AT(cluster.orphan), MS, DAY, "30s", NULL, NULL, F,
      "a process that hears no order for so long exits"},
     {"cluster.resend", OPT_TIME, AT(cluster.resend), MS, 60 * SECOND, "200ms", NULL, NULL, F,

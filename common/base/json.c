@@ -49,6 +49,11 @@ struct json *json_new_array(void)
     return (struct json *)need((json_array)());
 }
 
+struct json *json_clone(const struct json *j)
+{
+    return (struct json *)need(json_deep_copy(in(j)));
+}
+
 void json_free(struct json *j)
 {
     json_decref(in(j));

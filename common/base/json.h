@@ -23,6 +23,7 @@ struct json *json_new_array(void);
 #define json_object() json_new_object()
 #define json_array()  json_new_array()
 void json_free(struct json *j);
+struct json *json_clone(const struct json *j); /* all of it; owned by the caller */
 /* Bounded depth (64); duplicate keys refused. name: what the text is called in errors. */
 MUST_CHECK enum status json_parse(const char *text, size_t n, const char *name, struct json **out,
                                   struct errbuf *err);

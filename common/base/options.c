@@ -313,10 +313,11 @@ static void put_sections(const char *path, const char *before, int indent, struc
     }
 }
 
-void options_dump(const struct option_table *t, const void *src, int indent, struct buffer *out)
+void options_dump(const struct option_table *t, size_t from, size_t end, const void *src,
+                  int indent, struct buffer *out)
 {
     const char *before = "";
-    for (size_t i = 0; i < t->rows_used; i++) {
+    for (size_t i = from; i < end; i++) {
         const struct option *row = &t->rows[i];
         put_sections(row->path, before, indent, out);
         before = row->path;

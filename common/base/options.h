@@ -45,7 +45,8 @@ void options_value_text(const struct option *row, const void *src, struct buffer
 bool options_applies(const struct option_table *t, const struct option *row, const void *src);
 /* All rows as YAML, nested, under `indent` spaces, each with nothing but its value. A row that does not
  * apply is a comment: loaded again it would be refused. */
-void options_dump(const struct option_table *t, const void *src, int indent, struct buffer *out);
+void options_dump(const struct option_table *t, size_t from, size_t end, const void *src,
+                  int indent, struct buffer *out);
 /* Rows whose path or help contains word (NULL: all), with type, bounds, default, help. Number shown;
  * out NULL: only counted. */
 size_t options_help(const struct option_table *t, const char *word, FILE *out);

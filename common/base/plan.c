@@ -183,6 +183,15 @@ static uint64_t first_block(uint64_t blocks, uint32_t shard, uint32_t shards)
     return (uint64_t)((n + shards - 1) / shards);
 }
 
+size_t plan_floats(const struct plan *p, enum plan_kind kind)
+{
+    for (size_t t = 0; t < p->tables_used; t++) {
+        if (p->tables[t].kind == kind)
+            return (size_t)p->tables[t].blocks * DENSE_BLOCK;
+    }
+    return 0;
+}
+
 void plan_blocks_of(const struct plan_table *t, uint32_t shard, uint32_t shards, uint64_t *first,
                     uint64_t *end)
 {

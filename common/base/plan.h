@@ -74,6 +74,8 @@ void plan_init_row(const struct plan *p, uint32_t table, uint64_t key, float *w)
 /* What a row that no push has made is to those who only look: an evaluation, a serving node. Its initial value; where
  * exact L2 has pulled at it all along, zeros, to which that decay leads. (For training, a pull replays it.) w: (dim). */
 void plan_absent_row(const struct plan *p, uint32_t table, uint64_t key, float *w);
+/* Floats of all blocks of the table of this kind, PLAN_DENSE or PLAN_STAT; 0: there is none. */
+size_t plan_floats(const struct plan *p, enum plan_kind kind);
 /* Which dense blocks shard s of `shards` owns: [*first, *end). */
 void plan_blocks_of(const struct plan_table *t, uint32_t shard, uint32_t shards, uint64_t *first,
                     uint64_t *end);

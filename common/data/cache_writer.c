@@ -14,6 +14,7 @@
 
 #include "common/base/file.h"
 #include "common/base/hash.h"
+#include "common/data/windows.h"
 
 struct cache_shape cache_shape_of(const struct schema *s, bool timed)
 {
@@ -254,16 +255,23 @@ size_t cache_writer_block_of(const struct cache_writer *w, uint64_t row)
     return low;
 }
 
-enum status cache_writer_fit(struct cache_writer *w, struct fit *fit, struct errbuf *err)
+enum status cache_writer_fit(struct cache_writer *w, uint64_t window_us, struct fit *fit,
+                             struct errbuf *err)
 {
+    int64_t from = 0;
     for (size_t i = 0; i < w->blocks; i++) {
         struct cache_block b;
         enum status st = cache_writer_read(w, i, &b, err);
         if (st != ST_OK)
             return st;
-        struct encoder_rows rows = {b.rows, b.bag, b.key, b.num};
-        st = fit_add(fit, &rows, err);
-        if (st != ST_OK)
+        size_t n = b.rows;
+        if (window_us > 0 && i == 0)
+            from = windows_begin(b.time[0], window_us);
+        while (window_us > 0 && n > 0 && b.time[n - 1] - from >= (int64_t)window_us)
+            n--;
+        struct encoder_rows rows = {n, b.bag, b.key, b.num};
+        st = n > 0 ? fit_add(fit, &rows, err) : ST_OK;
+        if (st != ST_OK || n < b.rows)
             return st;
     }
     return ST_OK;

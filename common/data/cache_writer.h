@@ -103,7 +103,8 @@ MUST_CHECK enum status cache_writer_read(struct cache_writer *w, size_t b, struc
                                          struct errbuf *err);
 /* The block that holds a row; row < rows_all. */
 size_t cache_writer_block_of(const struct cache_writer *w, uint64_t row);
-MUST_CHECK enum status cache_writer_fit(struct cache_writer *w, struct fit *fit,
+/* All rows, or with window_us > 0, where rows stand in the order of time, those of the first window alone. */
+MUST_CHECK enum status cache_writer_fit(struct cache_writer *w, uint64_t window_us, struct fit *fit,
                                         struct errbuf *err);
 /* Encode blocks that were written raw. The encoder is fitted now. */
 MUST_CHECK enum status cache_writer_seal(struct cache_writer *w, struct errbuf *err);

@@ -8,7 +8,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 
-#define VERSION        1u
+#define VERSION        2u
 #define HEADER_BYTES   80u /* before the checksum */
 #define FILE_BYTES_MAX ((size_t)64 << 30)
 
@@ -39,6 +39,8 @@ void catalog_write(const struct catalog *c, struct buffer *out)
         buffer_u64(&body, c->key[i]);
     for (size_t i = 0; i < c->n; i++)
         buffer_u64(&body, c->count[i]);
+    for (size_t i = 0; i < c->n; i++)
+        buffer_u64(&body, c->recent[i]);
     buffer_put(out, body.data, HEADER_BYTES);
     buffer_u64(out, sum_of(body.data, body.used));
     buffer_put(out, body.data + HEADER_BYTES + 8, body.used - HEADER_BYTES - 8);
@@ -82,11 +84,12 @@ enum status catalog_parse(const void *bytes, size_t n, const char *name, struct 
     c.counts.events_short = reader_u64(&in);
     c.counts.no_history = reader_u64(&in);
     uint64_t items = reader_u64(&in), sum = reader_u64(&in), left = reader_left(&in);
-    if (in.bad || zero != 0 || left % 16 != 0 || items != left / 16 || sum != sum_of(bytes, n))
+    if (in.bad || zero != 0 || left % 24 != 0 || items != left / 24 || sum != sum_of(bytes, n))
         return damaged(name, "damaged (checksum or length)", err);
     c.n = (size_t)items;
     c.key = mem_array(c.n + 1, sizeof *c.key);
     c.count = mem_array(c.n + 1, sizeof *c.count);
+    c.recent = mem_array(c.n + 1, sizeof *c.recent);
     bool sorted = true;
     for (size_t i = 0; i < c.n; i++) {
         c.key[i] = reader_u64(&in);
@@ -94,6 +97,8 @@ enum status catalog_parse(const void *bytes, size_t n, const char *name, struct 
     }
     for (size_t i = 0; i < c.n; i++)
         c.count[i] = reader_u64(&in);
+    for (size_t i = 0; i < c.n; i++)
+        c.recent[i] = reader_u64(&in);
     if (!sorted || c.n == 0) {
         catalog_release(&c);
         return damaged(name, "damaged (its items are not in order)", err);
@@ -118,6 +123,7 @@ void catalog_release(struct catalog *c)
 {
     free(c->key);
     free(c->count);
+    free(c->recent);
     memset(c, 0, sizeof *c);
 }
 

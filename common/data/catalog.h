@@ -3,13 +3,14 @@
  * <cache>/catalog.bin is written with the caches of data.records=sequences; little-endian:
  *
  *   0   8 bytes  PNSTKCAT
- *   8   u32 x 2  version 1; 0
+ *   8   u32 x 2  version 2; 0
  *   16  u64      stamp of the caches it belongs to
  *   24  u64 x 6  users, events, positions, users with too few events, their events, events without a history
  *   72  u64      n
  *   80  u64      xxh3-64 of all that follows, begun with that of bytes 0 to 79
  *   88  u64 x n  keys, ascending
  *       u64 x n  their events in train
+ *       u64 x n  those among the newest tenth of train by time; 0 for all where a log has no time
  */
 #ifndef PENSTOCK_COMMON_DATA_CATALOG_H
 #define PENSTOCK_COMMON_DATA_CATALOG_H
@@ -30,8 +31,9 @@ struct catalog_counts {
 };
 
 struct catalog {
-    uint64_t *key;   /* (n) distinct, ascending; owned */
-    uint64_t *count; /* (n) events in train, may be 0; owned */
+    uint64_t *key;    /* (n) distinct, ascending; owned */
+    uint64_t *count;  /* (n) events in train, may be 0; owned */
+    uint64_t *recent; /* (n) of these the newest tenth of all; owned */
     size_t n;
     uint64_t stamp;
     struct catalog_counts counts;

@@ -129,7 +129,13 @@ static enum status find_sources(struct convert *c, const struct texts *only, str
     if (only != NULL && c->live)
         return errbuf_set(err, ST_USAGE, "data.query has no {file} to put the files of --data in");
     if (only != NULL) {
-        enum status st = sources_add(&c->sources, only, PART_TEST, "--data", err);
+        /* Events have a history: what the job trained on comes first, and is not judged. */
+        enum status st = c->sequences ? sources_add(&c->sources, list[PART_TRAIN], PART_TRAIN,
+                                                    KEYS[PART_TRAIN], err)
+                                      : ST_OK;
+        c->sequence.judged_from = (uint32_t)c->sources.used;
+        if (st == ST_OK)
+            st = sources_add(&c->sources, only, PART_TEST, "--data", err);
         return st != ST_OK ? st : joins_sources(&c->joins, c->job, &c->sources, err);
     }
     if (c->live) {
@@ -436,8 +442,11 @@ static enum status fit_and_seal(struct convert *c, struct errbuf *err)
     if (!c->encoder->fitted) {
         struct fit fit;
         fit_begin(&fit, c->encoder);
-        st = c->sequences ? sequence_fit(&c->sequence, &fit, err)
-                          : cache_writer_fit(&c->part[PART_TRAIN], &fit, err);
+        st = c->sequences
+                 ? sequence_fit(&c->sequence, &fit, err)
+                 : cache_writer_fit(&c->part[PART_TRAIN],
+                                    c->by == JOB_SPLIT_WINDOW ? c->job->data.split.window : 0, &fit,
+                                    err);
         if (st == ST_OK)
             st = fit_end(&fit, err);
         else
@@ -533,13 +542,13 @@ static enum status show(struct convert *c, struct errbuf *err)
 
 static enum status work(struct convert *c, const struct texts *only, struct errbuf *err)
 {
-    enum status st = find_sources(c, only, err);
+    enum status st = c->sequences ? sequence_init(&c->sequence, c->job, c->fixed, err) : ST_OK;
+    if (st == ST_OK)
+        st = find_sources(c, only, err);
     if (st == ST_OK && !c->fixed)
         st = encoder_new(c->job, &c->encoder, err);
     if (st == ST_OK && c->fixed && !c->sequences)
         st = schema_derive(&c->encoder->schema, c->job, err);
-    if (st == ST_OK && c->sequences)
-        st = sequence_init(&c->sequence, c->job, c->fixed, err);
     if (st != ST_OK)
         return st;
     c->schema_hash = schema_hash(&c->encoder->schema, c->job);

@@ -43,16 +43,4 @@ MUST_CHECK enum status convert_files(const struct job *job, const char *encoder_
                                      struct progress *progress, const volatile int *stop,
                                      struct convert_result *out, struct errbuf *err);
 
-/* Popularity baseline: score = smoothed mean label of the record's item, counted on train, judged on part.
- * Without a field of type item: the id field that alone ranks the training set best, each record judged
- * without itself. A score that depends on one key alone needs no list of scores: AUC (ties by half) and
- * logloss are exact sums over keys. ST_NOT_FOUND when no field gives one id a record (libsvm). */
-struct popularity_result {
-    double auc, logloss;
-    char field[64];
-};
-MUST_CHECK enum status popularity_score(const struct job *job, const char *cache_dir,
-                                        enum part part, struct popularity_result *out,
-                                        struct errbuf *err);
-
 #endif

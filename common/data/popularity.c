@@ -1,50 +1,41 @@
-/* popularity.c - how far one gets by the mean label of each item alone; see convert.h.
+/* popularity.c - how far one gets by the mean label of each item alone; see popularity.h.
  *
  * All that is needed of a part are two counts for each key: records and positive ones. score(key) =
  * (positives + STRENGTH * mean) / (records + STRENGTH). Sorted by score, the keys give AUC and logloss of
  * all records exactly. The field is chosen on the first SAMPLE train records, each scored by the others
  * of its key: in the sample itself a field of unique values would rank perfectly.
  */
+#include "common/data/popularity.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/mem.h"
-#include "common/data/convert.h"
 #include "common/data/dataset_map.h"
-#include "common/feature/encode.h"
-#include "common/feature/keyset.h"
 
 #define STRENGTH 10.0
 #define SAMPLE   1000000u
 
-struct tally {
-    struct keyset all, positive;
-    double records, positives;
-};
-
-struct group { /* records that share a score */
-    double score, positives, negatives;
-};
-
-static void tally_release(struct tally *t)
+void popularity_release(struct popularity *t)
 {
     keyset_release(&t->all);
     keyset_release(&t->positive);
     memset(t, 0, sizeof *t);
 }
 
-/* Count the keys of id slot f over the first `rows` records. */
-static enum status tally_add(struct tally *t, struct dataset *d, size_t f, uint64_t rows,
-                             struct errbuf *err)
+enum status popularity_add(struct popularity *t, struct dataset *d, size_t f,
+                           const struct popularity_of *of, struct errbuf *err)
 {
     size_t F = dataset_fields(d);
-    for (uint64_t r = 0; r < rows; r++) {
+    for (uint64_t r = of->first; r < of->end; r++) {
         const struct cache_block *k;
         size_t i;
         enum status st = dataset_locate(d, r, &k, &i, err);
         if (st != ST_OK)
             return st;
+        if (k->time != NULL && k->time[i] < of->from)
+            continue;
         const float label = k->label[i * d->header.shape.labels];
         if (label < 0)
             continue;
@@ -67,12 +58,13 @@ static double score(double positives, double records, double mean)
 
 static int by_score(const void *a, const void *b)
 {
-    double x = ((const struct group *)a)->score, y = ((const struct group *)b)->score;
+    double x = ((const struct popularity_group *)a)->score,
+           y = ((const struct popularity_group *)b)->score;
     return x < y ? -1 : x > y;
 }
 
-/* Exact AUC, ties by half: positives of a group are above all negatives of lower groups. */
-static double auc_of(struct group *g, size_t n)
+/* Positives of a group are above all negatives of lower groups. */
+double popularity_auc(struct popularity_group *g, size_t n)
 {
     double below = 0, pairs = 0, positives = 0;
     qsort(g, n, sizeof *g, by_score);
@@ -90,42 +82,42 @@ static double auc_of(struct group *g, size_t n)
 }
 
 /* AUC on the very records that were counted, each scored without itself. */
-static enum status auc_alone(const struct tally *t, double *out, struct errbuf *err)
+static enum status auc_alone(const struct popularity *t, double *out, struct errbuf *err)
 {
     uint64_t *keys;
     size_t n;
     enum status st = keyset_sorted(&t->all, 1, &keys, &n, err);
     if (st != ST_OK)
         return st;
-    struct group *g = mem_array(2 * n + 1, sizeof *g);
+    struct popularity_group *g = mem_array(2 * n + 1, sizeof *g);
     double mean = t->positives / (t->records > 0 ? t->records : 1);
     for (size_t i = 0; i < n; i++) {
         double all = keyset_count(&t->all, keys[i]), p = keyset_count(&t->positive, keys[i]);
-        g[2 * i] = (struct group){score(p - 1, all - 1, mean), p, 0};
-        g[2 * i + 1] = (struct group){score(p, all - 1, mean), 0, all - p};
+        g[2 * i] = (struct popularity_group){score(p - 1, all - 1, mean), p, 0};
+        g[2 * i + 1] = (struct popularity_group){score(p, all - 1, mean), 0, all - p};
     }
-    *out = auc_of(g, 2 * n);
+    *out = popularity_auc(g, 2 * n);
     free(g);
     free(keys);
     return ST_OK;
 }
 
-/* The item's slot, or the one that ranks best; SCHEMA_NONE if all id fields are bags. */
-static enum status choose_field(const struct schema *s, struct dataset *train, size_t *out,
-                                struct errbuf *err)
+enum status popularity_field(const struct schema *s, struct dataset *train, size_t *out,
+                             struct errbuf *err)
 {
     uint64_t rows = dataset_rows(train) < SAMPLE ? dataset_rows(train) : SAMPLE;
     double best = -1;
     *out = s->item != SCHEMA_NONE ? s->field[s->item].slot : SCHEMA_NONE;
     for (size_t f = 0; s->item == SCHEMA_NONE && f < s->ids_used; f++) {
-        struct tally t = {0};
+        struct popularity t = {0};
         double auc = 0;
-        if (s->field[s->ids[f]].type == FIELD_IDS)
+        if (s->field[s->ids[f]].type == FIELD_IDS || s->field[s->ids[f]].derived)
             continue;
-        enum status st = tally_add(&t, train, f, rows, err);
+        enum status st =
+            popularity_add(&t, train, f, &(struct popularity_of){0, rows, INT64_MIN}, err);
         if (st == ST_OK)
             st = auc_alone(&t, &auc, err);
-        tally_release(&t);
+        popularity_release(&t);
         if (st != ST_OK)
             return st;
         if (auc > best) {
@@ -136,15 +128,19 @@ static enum status choose_field(const struct schema *s, struct dataset *train, s
     return ST_OK;
 }
 
-static enum status judge(const struct tally *train, const struct tally *part,
-                         struct popularity_result *out, struct errbuf *err)
+enum status popularity_judge(const struct popularity *train, const struct popularity *part,
+                             struct baseline *out, struct errbuf *err)
 {
     uint64_t *keys;
     size_t n;
+    if (train->records == 0 || part->records == 0) {
+        *out = (struct baseline){.there = false};
+        return ST_OK;
+    }
     enum status st = keyset_sorted(&part->all, 1, &keys, &n, err);
     if (st != ST_OK)
         return st;
-    struct group *g = mem_array(n + 1, sizeof *g);
+    struct popularity_group *g = mem_array(n + 1, sizeof *g);
     double mean = train->positives / train->records, loss = 0;
     /* A log of one class only: keep log() away from 0. */
     mean = mean < 1e-6 ? 1e-6 : mean > 1 - 1e-6 ? 1 - 1e-6 : mean;
@@ -152,57 +148,12 @@ static enum status judge(const struct tally *train, const struct tally *part,
         double s = score(keyset_count(&train->positive, keys[i]),
                          keyset_count(&train->all, keys[i]), mean);
         double p = keyset_count(&part->positive, keys[i]);
-        g[i] = (struct group){s, p, keyset_count(&part->all, keys[i]) - p};
+        g[i] = (struct popularity_group){s, p, keyset_count(&part->all, keys[i]) - p};
         loss -= g[i].positives * log(s) + g[i].negatives * log1p(-s);
     }
-    out->auc = auc_of(g, n);
-    out->logloss = loss / part->records;
+    *out = (struct baseline){
+        .there = true, .auc = popularity_auc(g, n), .logloss = loss / part->records};
     free(g);
     free(keys);
     return ST_OK;
-}
-
-static enum status score_part(const struct schema *s, struct dataset *train, struct dataset *d,
-                              struct popularity_result *out, struct errbuf *err)
-{
-    struct tally fitted = {0}, part = {0};
-    struct popularity_result result = {0};
-    size_t f;
-    enum status st = choose_field(s, train, &f, err);
-    if (st != ST_OK)
-        return st;
-    if (f == SCHEMA_NONE)
-        return errbuf_set(err, ST_NOT_FOUND, "no field gives each record one id to be popular");
-    snprintf(result.field, sizeof result.field, "%s", s->field[s->ids[f]].name);
-    st = tally_add(&fitted, train, f, dataset_rows(train), err);
-    if (st == ST_OK)
-        st = tally_add(&part, d, f, dataset_rows(d), err);
-    if (st == ST_OK)
-        st = judge(&fitted, &part, &result, err);
-    tally_release(&fitted);
-    tally_release(&part);
-    if (st == ST_OK)
-        *out = result;
-    return st;
-}
-
-enum status popularity_score(const struct job *job, const char *cache_dir, enum part part,
-                             struct popularity_result *out, struct errbuf *err)
-{
-    struct dataset *train = NULL, *d = NULL;
-    struct schema s;
-    if (job->data.records == JOB_SEQUENCES)
-        return errbuf_set(err, ST_NOT_FOUND, "sequences have no labels; items are ranked instead");
-    enum status st = schema_init(&s, job, err);
-    if (st != ST_OK)
-        return st;
-    st = dataset_open(job, cache_dir, PART_TRAIN, &train, err);
-    if (st == ST_OK)
-        st = dataset_open(job, cache_dir, part, &d, err);
-    if (st == ST_OK)
-        st = score_part(&s, train, d, out, err);
-    dataset_close(train);
-    dataset_close(d);
-    schema_release(&s);
-    return st;
 }

@@ -16,8 +16,9 @@ enum { HISTORY, TARGET, EARLIER };
 
 struct judge {
     struct catalog catalog;
-    uint64_t *sorted; /* (n) counts, ascending; owned */
-    uint64_t *mark;   /* (n) the last record that saw this item, + 1; owned */
+    const uint64_t *count; /* (n) the catalog's count, or recent */
+    uint64_t *sorted;      /* (n) counts, ascending; owned */
+    uint64_t *mark;        /* (n) the last record that saw this item, + 1; owned */
     struct ranking ranking;
 };
 
@@ -49,7 +50,7 @@ static void add_record(struct judge *j, uint64_t r, const struct cache_block *k,
         ranking_add(&j->ranking, (double)n + 1);
         return;
     }
-    uint64_t count = j->catalog.count[at];
+    uint64_t count = j->count[at];
     size_t above = n - below(j, count, true);
     size_t ties = n - above - below(j, count, false) - 1;
     j->mark[at] = r + 1; /* the target itself is neither */
@@ -58,8 +59,8 @@ static void add_record(struct judge *j, uint64_t r, const struct cache_block *k,
         if (seen == CATALOG_NONE || j->mark[seen] == r + 1)
             continue;
         j->mark[seen] = r + 1;
-        above -= j->catalog.count[seen] > count;
-        ties -= j->catalog.count[seen] == count;
+        above -= j->count[seen] > count;
+        ties -= j->count[seen] == count;
     }
     ranking_add(&j->ranking, 1 + (double)above + (double)ties / 2);
 }
@@ -69,7 +70,7 @@ static enum status judge_part(struct judge *j, struct dataset *d, struct errbuf 
     size_t n = j->catalog.n;
     j->sorted = mem_array(n + 1, sizeof *j->sorted);
     j->mark = mem_array(n + 1, sizeof *j->mark);
-    memcpy(j->sorted, j->catalog.count, n * sizeof *j->sorted);
+    memcpy(j->sorted, j->count, n * sizeof *j->sorted);
     qsort(j->sorted, n, sizeof *j->sorted, ascending);
     for (uint64_t r = 0; r < dataset_rows(d); r++) {
         const struct cache_block *k;
@@ -87,26 +88,41 @@ static enum status judge_part(struct judge *j, struct dataset *d, struct errbuf 
     return ST_OK;
 }
 
+static bool has_recent(const struct catalog *c)
+{
+    uint64_t all = 0;
+    for (size_t i = 0; i < c->n; i++)
+        all += c->recent[i];
+    return all > 0;
+}
+
 enum status popularity_rank(const struct job *job, const char *cache_dir, enum part part,
-                            struct ranking *out, struct errbuf *err)
+                            struct dataset *judged, bool recent, struct ranking *out,
+                            struct errbuf *err)
 {
     struct judge j;
-    struct dataset *d = NULL;
+    struct dataset *own = NULL;
+    enum status st = ST_OK;
     memset(&j, 0, sizeof j);
     if (job->data.records != JOB_SEQUENCES)
         return errbuf_set(err, ST_NOT_FOUND, "records that are no sequences have no next item");
-    if (part == PART_TRAIN)
+    if (part == PART_TRAIN && judged == NULL)
         return errbuf_set(err, ST_USAGE, "records of train have no target");
-    enum status st = dataset_open(job, cache_dir, part, &d, err);
+    if (judged == NULL)
+        st = dataset_open(job, cache_dir, part, &own, err);
     if (st == ST_OK)
         st = catalog_load(cache_dir, &j.catalog, err);
-    if (st == ST_OK)
-        st = judge_part(&j, d, err);
+    if (st == ST_OK && recent && !has_recent(&j.catalog))
+        st = errbuf_set(err, ST_NOT_FOUND, "the log has no times, so nothing is recent");
+    if (st == ST_OK) {
+        j.count = recent ? j.catalog.recent : j.catalog.count;
+        st = judge_part(&j, judged != NULL ? judged : own, err);
+    }
     if (st == ST_OK)
         *out = j.ranking;
     free(j.sorted);
     free(j.mark);
     catalog_release(&j.catalog);
-    dataset_close(d);
+    dataset_close(own);
     return st;
 }

@@ -89,8 +89,11 @@ static bool user_of(const struct sequence *q, size_t number, struct user *out)
     uint64_t first = q->events.first[number], end = q->events.first[number + 1];
     struct user u = {.order = q->events.order + first, .n = (size_t)(end - first)};
     if (q->given) {
-        u.valid = u.test = u.n - 1;
-    } else if (q->job->data.split.by == JOB_SPLIT_LEAVE_ONE_OUT) {
+        u.valid = u.test = u.n;
+        *out = u;
+        return u.n > 0;
+    }
+    if (q->job->data.split.by == JOB_SPLIT_LEAVE_ONE_OUT) {
         u.valid = u.n > 2 ? u.n - 2 : 0;
         u.test = u.n - 1;
     } else {
@@ -150,10 +153,66 @@ static enum status put_judged(struct sequence *q, const struct user *u, size_t t
     return end_record(event_at(q, u, target), w, err);
 }
 
+static bool is_judged(const struct sequence *q, const struct event *e)
+{
+    return e->mark >= q->judged_from;
+}
+
+/* Whether some file has this event of the job's log, too: it then is among those of its time, [from, end) of order. */
+static bool is_theirs(const struct sequence *q, const struct event *e, uint64_t from, uint64_t end)
+{
+    const struct events *all = &q->events;
+    if (is_judged(q, e) || e->time == TIME_MISSING)
+        return false;
+    for (uint64_t i = from; i < end; i++) {
+        const struct event *x = &all->item[all->order[i]];
+        if (x->item == e->item && is_judged(q, x))
+            return true;
+    }
+    return false;
+}
+
+/* The job's log and the files may overlap: each event once. Places move up, user by user. */
+static void drop_doubled(struct sequence *q)
+{
+    struct events *e = &q->events;
+    uint64_t kept = 0, end = e->users > 0 ? e->first[0] : 0;
+    for (size_t number = 0; number < e->users; number++) {
+        uint64_t from = end, upto;
+        end = e->first[number + 1];
+        e->first[number] = kept;
+        for (; from < end; from = upto) {
+            const int64_t time = e->item[e->order[from]].time;
+            for (upto = from; upto < end && e->item[e->order[upto]].time == time; upto++)
+                continue;
+            for (uint64_t i = from; i < upto; i++) {
+                const uint64_t at = e->order[i];
+                /* The job's stand first, so an equal one of a file is behind it, where nothing has moved yet. */
+                if (!is_theirs(q, &e->item[at], i, upto))
+                    e->order[kept++] = at;
+            }
+        }
+    }
+    if (e->users > 0)
+        e->first[e->users] = kept;
+}
+
+static enum status put_given(struct sequence *q, const struct user *u, struct cache_writer *w,
+                             struct errbuf *err)
+{
+    enum status st = ST_OK;
+    for (size_t i = 0; st == ST_OK && i < u->n; i++)
+        if (is_judged(q, event_at(q, u, i)))
+            st = put_judged(q, u, i, w, err);
+    return st;
+}
+
 static enum status put_user(struct sequence *q, const struct user *u, struct cache_writer *part,
                             struct errbuf *err)
 {
-    enum status st = q->given ? ST_OK : put_train(q, u, &part[PART_TRAIN], err);
+    if (q->given)
+        return put_given(q, u, &part[PART_TEST], err);
+    enum status st = put_train(q, u, &part[PART_TRAIN], err);
     for (size_t i = u->valid; st == ST_OK && i < u->n; i++)
         st = put_judged(q, u, i, &part[i < u->test ? PART_VALID : PART_TEST], err);
     return st;
@@ -174,6 +233,8 @@ enum status sequence_deal(struct sequence *q, struct cache_writer *part, const v
 {
     enum status st = ST_OK;
     events_order(&q->events);
+    if (q->given)
+        drop_doubled(q);
     if (q->job->data.split.by == JOB_SPLIT_TIME)
         find_times(q);
     for (size_t number = 0; st == ST_OK && number < q->events.users; number++) {
@@ -216,11 +277,44 @@ enum status sequence_fit(const struct sequence *q, struct fit *fit, struct errbu
     return st;
 }
 
+/* The time from which on the newest tenth of train's events is; INT64_MAX where a log has no time. */
+static int64_t recent_from(const struct sequence *q)
+{
+    const struct events *e = &q->events;
+    int64_t from = INT64_MAX, *times = mem_array(e->used + 1, sizeof *times);
+    size_t n = 0;
+    for (size_t number = 0; number < e->users; number++) {
+        struct user u;
+        if (!user_of(q, number, &u))
+            continue;
+        for (size_t i = 0; i < u.valid && i < u.n; i++)
+            times[n++] = event_at(q, &u, i)->time;
+    }
+    if (n > 0 && q->line->schema.time != SCHEMA_NONE) {
+        uint64_t *order = split_time_order(times, n);
+        from = times[order[n - (n / 10 > 0 ? n / 10 : 1)]];
+        free(order);
+    }
+    free(times);
+    return from;
+}
+
+static void take_counts(const struct keyset *train, const struct keyset *recent, struct catalog *c)
+{
+    c->count = mem_array(c->n + 1, sizeof *c->count);
+    c->recent = mem_array(c->n + 1, sizeof *c->recent);
+    for (size_t i = 0; i < c->n; i++) {
+        c->count[i] = keyset_count(train, c->key[i]);
+        c->recent[i] = keyset_count(recent, c->key[i]);
+    }
+}
+
 enum status sequence_catalog(const struct sequence *q, const struct encoder *e, struct catalog *out,
                              struct errbuf *err)
 {
-    struct keyset all = {0}, train = {0};
+    struct keyset all = {0}, train = {0}, recent = {0};
     struct catalog c = {.counts = q->counts};
+    const int64_t from = recent_from(q);
     enum status st = ST_OK;
     for (size_t number = 0; st == ST_OK && number < q->events.users; number++) {
         struct user u;
@@ -231,17 +325,18 @@ enum status sequence_catalog(const struct sequence *q, const struct encoder *e, 
             st = keyset_add(&all, key, err);
             if (st == ST_OK && i < u.valid)
                 st = keyset_add(&train, key, err);
+            if (st == ST_OK && i < u.valid && event_at(q, &u, i)->time >= from)
+                st = keyset_add(&recent, key, err);
         }
     }
     if (st == ST_OK)
         st = keyset_sorted(&all, 1, &c.key, &c.n, err);
     if (st == ST_OK) {
-        c.count = mem_array(c.n + 1, sizeof *c.count);
-        for (size_t i = 0; i < c.n; i++)
-            c.count[i] = keyset_count(&train, c.key[i]);
+        take_counts(&train, &recent, &c);
         *out = c;
     }
     keyset_release(&all);
     keyset_release(&train);
+    keyset_release(&recent);
     return st;
 }

@@ -12,6 +12,10 @@
  * record an event of valid and test. A user with fewer than `min` events is left out, one with a single train event
  * makes no train record, and an event with nothing before it makes none of valid or test.
  *
+ * Other files (given): one test record an event of theirs, and its history is of both, the job's log of train and these
+ * files, in the order of time; of one time the job's come first. An event that the job's log has, too (user, item, time), is
+ * one event: it stands where the file has it, and in no history of its own. Nobody is left out for too few events.
+ *
  * Nothing here looks ahead: what stands in a record happened before its target, in the order of events.h.
  */
 #ifndef PENSTOCK_COMMON_DATA_SEQUENCE_H
@@ -31,7 +35,9 @@
 
 struct sequence {
     const struct job *job; /* borrowed */
-    bool given; /* other files, judged with an encoder that is there: all but last events train */
+    bool
+        given; /* files of events are judged with an encoder that is there, behind the job's own events */
+    uint32_t judged_from; /* given: sources from this one on are judged, those before are history */
     struct encoder *line; /* what a line is: user, item, perhaps a time; owned */
     struct events events;
     struct split_times at;

@@ -10,10 +10,10 @@
 #include "common/base/mem.h"
 #include "common/data/cache.h"
 #include "common/data/shop.h"
+#include "common/data/shop_world.h"
 
 static const char HEADER[] = "time,session,user,item,category,brand,price,hour,position,device,"
                              "user_segment,click,cart,buy\n";
-static const char *const DEVICE[] = {"desktop", "mobile", "app"};
 
 struct text_file {
     char *path, *tmp; /* owned */
@@ -73,7 +73,7 @@ static void put_event(struct shop_files *f, enum part part, const struct shop_ev
     fprintf(f->log[part].out, "%lld,%llu,%llu,%llu,%u,%u,%.2f,%u,%u,%s,%u,%d,%d,%d\n",
             (long long)e->time, (unsigned long long)e->session, (unsigned long long)e->user,
             (unsigned long long)e->item, e->category, e->brand, e->price, e->hour, e->position,
-            DEVICE[e->device], e->segment, e->click, e->cart, e->buy);
+            shop_device_names[e->device], e->segment, e->click, e->cart, e->buy);
     fprintf(f->truth[part].out, "%.9g,%.9g,%.9g\n", e->truth[SHOP_CLICK], e->truth[SHOP_CART],
             e->truth[SHOP_BUY]);
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/mem.h"
 #include "common/data/dataset_map.h"
@@ -15,10 +16,19 @@ void windows_release(struct windows *w)
     memset(w, 0, sizeof *w);
 }
 
-static int64_t window_of(int64_t time, int64_t width)
+int64_t windows_begin(int64_t time_us, uint64_t width_us)
 {
-    int64_t rest = time % width;
-    return time - (rest < 0 ? rest + width : rest);
+    const int64_t width = (int64_t)width_us, rest = time_us % width;
+    return time_us - (rest < 0 ? rest + width : rest);
+}
+
+void windows_date(int64_t time_us, char *dst)
+{
+    const time_t seconds = (time_t)(windows_begin(time_us, 1000000) / 1000000);
+    struct tm tm;
+    if (gmtime_r(&seconds, &tm) == NULL ||
+        strftime(dst, WINDOWS_DATE_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        dst[0] = '\0';
 }
 
 static void append(struct windows *w, uint64_t first, int64_t from)
@@ -50,7 +60,7 @@ enum status windows_find(struct dataset *d, uint64_t width_us, struct windows *o
                                 "window",
                                 d->path);
             else if (w.used == 0 || time - w.from[w.used - 1] >= width)
-                append(&w, r, window_of(time, width));
+                append(&w, r, windows_begin(time, width_us));
             before = time;
         }
     }

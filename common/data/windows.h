@@ -24,5 +24,11 @@ struct windows {
 MUST_CHECK enum status windows_find(struct dataset *d, uint64_t width_us, struct windows *out,
                                     struct errbuf *err);
 void windows_release(struct windows *w);
+/* Where the window begins that holds this time. */
+int64_t windows_begin(int64_t time_us, uint64_t width_us);
+
+enum { WINDOWS_DATE_MAX = 32 };
+/* "2010-12-01T00:00:00Z"; dst: WINDOWS_DATE_MAX bytes. */
+void windows_date(int64_t time_us, char *dst);
 
 #endif

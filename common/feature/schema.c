@@ -519,6 +519,8 @@ uint64_t schema_hash(const struct schema *s, const struct job *job)
         buffer_u64(&b, job->data.split.folds);
         buffer_u64(&b, job->data.split.fold);
     }
+    if (job->data.split.by == JOB_SPLIT_WINDOW) /* what the encoder is fitted on */
+        buffer_u64(&b, job->data.split.window);
     buffer_u8(&b, job->data.slot_last);
     put_text(&b, text_or(job->data.query, ""));
     for (size_t i = 0; i < job->data.joins_used; i++)

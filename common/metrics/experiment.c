@@ -416,7 +416,7 @@ static void dump_item(const struct option_table *t, const void *src, struct buff
 
 void experiment_dump(const struct experiment *e, struct buffer *out)
 {
-    options_dump(&experiment_options, e, 0, out);
+    options_dump(&experiment_options, 0, experiment_options.rows_used, e, 0, out);
     buffer_printf(out, "variants:\n");
     for (size_t i = 0; i < e->variants; i++)
         dump_item(&experiment_variant_options, &e->variant[i], out);

@@ -115,6 +115,8 @@ static void encode_order(const struct msg_order *o, Penstock__Envelope *e, struc
     p.records = o->records;
     p.epoch = o->epoch;
     p.evaluate = o->evaluate;
+    p.evaluate_first = o->evaluate_first;
+    p.evaluate_records = o->evaluate_records;
     p.stop_code = o->stop_code;
     p.clock = o->clock;
     p.why = text_of(o->why);
@@ -251,6 +253,8 @@ static void encode_small(const struct msg *m, Penstock__Envelope *e, struct buff
         lease.split = m->u.lease.split;
         lease.begin = m->u.lease.begin;
         lease.end = m->u.lease.end;
+        lease.first = m->u.lease.first;
+        lease.records = m->u.lease.records;
         e->body_case = PENSTOCK__ENVELOPE__BODY_LEASE;
         e->lease = &lease;
         break;
@@ -528,6 +532,8 @@ static enum status decode_order(const Penstock__Order *p, struct msg_order *o, s
         return bad(err, "an order with too many members");
     if (p->records > WIRE_RECORDS_MAX || p->split_records > WIRE_RECORDS_MAX)
         return bad(err, "an order with too large a log");
+    if (p->evaluate_first > WIRE_RECORDS_MAX || p->evaluate_records > WIRE_RECORDS_MAX)
+        return bad(err, "an order with too large an evaluation");
     o->n = p->n;
     o->mode = (enum mode)p->mode;
     o->open = p->open;
@@ -543,6 +549,8 @@ static enum status decode_order(const Penstock__Order *p, struct msg_order *o, s
     o->records = p->records;
     o->epoch = p->epoch;
     o->evaluate = p->evaluate;
+    o->evaluate_first = p->evaluate_first;
+    o->evaluate_records = p->evaluate_records;
     o->stop_code = p->stop_code;
     o->clock = p->clock;
     if (!take_text(p->why, o->why, sizeof o->why))
@@ -661,13 +669,16 @@ static enum status decode_shard(const Penstock__ShardState *p, struct msg_shard_
 
 static enum status decode_lease(const Penstock__Lease *p, struct msg_lease *l, struct errbuf *err)
 {
-    if (p->end > WIRE_RECORDS_MAX || p->begin > p->end || p->split > WIRE_RECORDS_MAX)
+    if (p->end > WIRE_RECORDS_MAX || p->begin > p->end || p->split > WIRE_RECORDS_MAX ||
+        p->first > WIRE_RECORDS_MAX || p->records > WIRE_RECORDS_MAX)
         return bad(err, "a lease is out of range");
     *l = (struct msg_lease){.number = p->number,
                             .epoch = p->epoch,
                             .split = p->split,
                             .begin = p->begin,
-                            .end = p->end};
+                            .end = p->end,
+                            .first = p->first,
+                            .records = p->records};
     return ST_OK;
 }
 

@@ -162,7 +162,7 @@ void optim_replay(struct optim *o, float *w, float *state, uint64_t from, uint64
 void optim_apply(struct optim *o, float *w, float *state, const float *g, uint64_t last,
                  uint64_t step)
 {
-    assert(last < step);
+    assert(last <= step && step > 0);
     o->kernel(o, w, state, g, last, step);
 }
 

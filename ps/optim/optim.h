@@ -36,7 +36,8 @@ void optim_damp(struct optim *o, float factor);
 
 /* Bring w, state from after step `from` to after step `to` with no gradient. No-op when nothing moves. */
 void optim_replay(struct optim *o, float *w, float *state, uint64_t from, uint64_t to);
-/* One touched row at `step`: replay (last, step - 1], then the update with g. g: (dim). */
+/* One touched row at `step`: replay (last, step - 1], then the update with g. g: (dim). last = step: a further gradient
+ * of the same step (workers whose steps are one clock), with the same rate and bias terms. */
 void optim_apply(struct optim *o, float *w, float *state, const float *g, uint64_t last,
                  uint64_t step);
 /* Does a row that isn't touched move? (then full cuts render) */

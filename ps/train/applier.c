@@ -102,6 +102,11 @@ void applier_schedule(struct applier *ap, const struct schedule *s)
         optim_schedule(ap->optim[t], s);
 }
 
+void applier_begin(struct applier *ap)
+{
+    ap->judged = NULL;
+}
+
 void applier_damp(struct applier *ap, double factor)
 {
     for (size_t t = 0; t < ap->plan->tables_used; t++)

@@ -40,6 +40,9 @@ void applier_free(struct applier *ap);
 /* Rates from here on; may differ from the former schedule only in steps that are not applied yet. */
 void applier_schedule(struct applier *ap, const struct schedule *s);
 
+/* A push begins: what is judged of its keys holds until the next one. */
+void applier_begin(struct applier *ap);
+
 /* The pushes from here on are late: their step is multiplied by factor, in (0, 1]. */
 void applier_damp(struct applier *ap, double factor);
 

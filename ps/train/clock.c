@@ -3,7 +3,7 @@
  *   pushes of ranks 0 .. W - 1, each: keys (n), per sparse table rows (n, dim), dense, stat
  *   the step: the distinct keys of all, rows summed key by key, dense and stat summed whole
  *
- * Where only one push has records it is the step, and nothing is copied: so it is with one worker, always.
+ * Where only one push has anything it is the step, and nothing is copied: so it is with one worker, always.
  */
 #include "ps/train/clock.h"
 
@@ -24,7 +24,7 @@ void clock_init(struct clock *c)
 
 static size_t pulls(const struct clock *c)
 {
-    return (size_t)c->workers * (c->slack + 1);
+    return (size_t)c->workers * (c->slack + 1) * 2;
 }
 
 static void forget_pushes(struct clock *c)
@@ -60,11 +60,13 @@ void clock_release(struct clock *c)
     *c = (struct clock){0};
 }
 
-void clock_reset(struct clock *c, uint32_t workers, uint32_t slack)
+void clock_reset(struct clock *c, uint32_t workers, uint32_t slack, uint32_t carrier)
 {
     forget(c);
     c->workers = workers;
     c->slack = slack;
+    c->carrier = carrier;
+    c->fastest = c->carried = 0;
     if (!SIM_BUG(47))
         c->applied = 0;
     c->push = mem_array(workers, sizeof *c->push);
@@ -94,6 +96,13 @@ static bool has_records(const struct clock_push *p)
     return p->msg->u.push.begin < p->msg->u.push.end;
 }
 
+/* The two frames behind those of the tables. */
+static bool has_dense(const struct clock_push *p)
+{
+    const uint32_t n = p->msg->frames;
+    return p->msg->frame[n - 2].bytes + p->msg->frame[n - 1].bytes > 0;
+}
+
 /* Parts of one step: the same split, each begins where the one before ends. */
 static enum status judge(const struct clock *c, struct errbuf *err)
 {
@@ -113,7 +122,7 @@ static const struct clock_push *only_one(const struct clock *c)
     const struct clock_push *one = &c->push[0];
     uint32_t n = 0;
     for (uint32_t r = 0; r < c->workers; r++) {
-        if (has_records(&c->push[r])) {
+        if (has_records(&c->push[r]) || has_dense(&c->push[r])) {
             one = &c->push[r];
             n++;
         }
@@ -154,9 +163,13 @@ static void merge_slots(struct clock *c, size_t sparse)
 
 static struct frame sum_arrays(struct clock *c, uint32_t frame, struct frame_pool *pool)
 {
-    struct frame f = frame_pool_get(pool, c->push[0].msg->frame[frame].bytes);
-    for (uint32_t r = 0; r < c->workers; r++)
-        c->list[r] = has_records(&c->push[r]) ? c->push[r].msg->frame[frame].data : NULL;
+    size_t bytes = 0;
+    for (uint32_t r = 0; r < c->workers; r++) {
+        const struct frame *of = &c->push[r].msg->frame[frame];
+        c->list[r] = of->bytes > 0 ? of->data : NULL;
+        bytes = of->bytes > bytes ? of->bytes : bytes;
+    }
+    struct frame f = frame_pool_get(pool, bytes);
     if (f.bytes > 0)
         merge_arrays(c->list, c->workers, f.bytes / sizeof(float), f.data);
     return f;
@@ -210,24 +223,37 @@ void clock_done(struct clock *c)
 bool clock_count(struct clock *c, const uint64_t *last)
 {
     uint64_t least = UINT64_MAX;
-    for (uint32_t r = 0; r < c->workers; r++)
+    for (uint32_t r = 0; r < c->workers; r++) {
         least = last[r] < least ? last[r] : least;
+        c->fastest = last[r] > c->fastest ? last[r] : c->fastest;
+    }
+    if (c->carrier < c->workers)
+        c->carried = last[c->carrier];
     if (least == c->applied)
         return false;
     c->applied = least;
     return true;
 }
 
-bool clock_open(const struct clock *c, uint64_t clock)
+static bool dense_only(const struct msg_pull *pull)
 {
-    return clock <= c->applied + c->slack + (SIM_BUG(45) ? 1 : 0);
+    return pull->tables == 0 && pull->dense;
+}
+
+bool clock_open(const struct clock *c, const struct msg_pull *pull)
+{
+    if (c->carrier != CLOCK_NOBODY && dense_only(pull))
+        return pull->clock <= c->carried || SIM_BUG(48);
+    return pull->clock <= c->applied + c->slack + (SIM_BUG(45) ? 1 : 0);
 }
 
 void clock_wait(struct clock *c, uint64_t from, struct msg **pull)
 {
     const uint64_t places = c->slack + 1;
     assert((*pull)->sender < c->workers);
-    struct clock_pull *p = &c->pull[(*pull)->sender * places + (*pull)->u.pull.clock % places];
+    const size_t kind = dense_only(&(*pull)->u.pull);
+    struct clock_pull *p =
+        &c->pull[(kind * c->workers + (*pull)->sender) * places + (*pull)->u.pull.clock % places];
     const bool again = p->msg != NULL;
     msg_free(p->msg);
     p->msg = NULL;
@@ -241,7 +267,7 @@ struct msg *clock_next_pull(struct clock *c, uint64_t *out_from)
 {
     for (size_t i = 0; i < pulls(c); i++) {
         struct msg *m = c->pull[i].msg;
-        if (m == NULL || !clock_open(c, m->u.pull.clock))
+        if (m == NULL || !clock_open(c, &m->u.pull))
             continue;
         *out_from = c->pull[i].from;
         c->pull[i].msg = NULL;
@@ -256,6 +282,6 @@ void clock_check(const struct clock *c)
     for (uint32_t r = 0; r < c->workers; r++)
         stored += c->push[r].msg != NULL;
     for (size_t i = 0; i < pulls(c); i++)
-        assert(c->pull[i].msg == NULL || !clock_open(c, c->pull[i].msg->u.pull.clock));
+        assert(c->pull[i].msg == NULL || !clock_open(c, &c->pull[i].msg->u.pull));
     assert(stored == c->stored && (stored < c->workers || stored == 0));
 }

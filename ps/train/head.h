@@ -60,6 +60,7 @@ struct head_worker {
 
 struct head_log { /* the log of the epoch under way */
     uint64_t epoch, records, split_records, splits;
+    uint64_t first;        /* record of the train part that its order begins at: by window, not 0 */
     uint64_t before;       /* records of all former epochs */
     uint64_t *upto;        /* (splits) known progress; owned */
     uint64_t next;         /* first split never leased */
@@ -121,9 +122,11 @@ struct head {
     char text[512];
     char notice[HEAD_NOTICES][256];
     uint64_t notices;
-    uint64_t start_us, run_us; /* first step; first RUN */
-    uint64_t refuse_us;        /* last REFUSED */
-    uint64_t attempts;         /* cuts tried */
+    uint64_t start_us, run_us;     /* first step; first RUN */
+    uint64_t refuse_us;            /* last REFUSED */
+    uint64_t train_us, train_from; /* when this epoch or window went on, and with which record */
+    double rate;                   /* records a second of the last one that ended; 0: none did */
+    uint64_t attempts;             /* cuts tried */
     /* -- this step -- */
     uint64_t now_us, wall_us, beat_us;
     struct head_action *action;
@@ -145,12 +148,14 @@ void head_exit(struct head *h, int code, const char *text);
 void head_last_cut_text(const struct head *h, char *dst, size_t cap);
 
 /* head_log.c: positions. */
-void head_log_begin(struct head_log *l, uint64_t epoch, uint64_t records, uint64_t split_records,
-                    uint64_t before);
+/* The log of this epoch or window. split_records 0: those of this run (bsp: one split). */
+void head_log_begin(struct head *h, uint64_t epoch, uint64_t split_records, uint64_t before);
 void head_log_release(struct head_log *l);
 void head_log_copy(struct head_log *to, const struct head_log *from);
 uint64_t head_log_split_records(uint64_t records, uint64_t batch, uint32_t workers);
-uint64_t head_log_split_of(const struct head *h); /* that of this run; dealt: one split */
+uint64_t head_epochs(const struct head *h);                        /* or windows */
+uint64_t head_epoch_first(const struct head *h, uint64_t epoch);   /* a record of the train part */
+uint64_t head_epoch_records(const struct head *h, uint64_t epoch); /* behind the last: its own */
 uint64_t head_split_begin(const struct head_log *l, uint64_t split);
 uint64_t head_split_end(const struct head_log *l, uint64_t split);
 bool head_log_moved(struct head_log *l, const struct msg_progress *p); /* false: nonsense */
@@ -162,6 +167,7 @@ void head_lease_give(struct head *h, uint32_t rank);
 void head_lease_again(struct head *h, uint32_t rank); /* not listed by STATE yet: once more */
 
 /* head_epoch.c */
+void head_epoch_begins(struct head *h);    /* workers may go on with it from now on */
 void head_epoch_check(struct head *h);     /* is the epoch's next stage due? */
 void head_epoch_next(struct head *h);      /* at the take of the deciding cut */
 void head_epoch_committed(struct head *h); /* that cut is complete */

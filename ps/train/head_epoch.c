@@ -9,6 +9,10 @@
  * The decision is in the manifest of the cut that holds the judged parameters; no record of the next epoch
  * is leased before that cut is complete. The shards learn of the next epoch's log from the TAKE order, which
  * every shard obeys before any worker may push again.
+ *
+ * By window (train.window) an epoch is a window, and EVALUATE is of the next one: each is judged by parameters that have
+ * seen all before it and nothing of it. So history[i] of the recipe has how window i was trained and how window i + 1
+ * was judged. The recipe decides nothing then: there is no second look at a window that a better rate could help.
  */
 #include <math.h>
 #include <string.h>
@@ -59,6 +63,12 @@ static void train_result(const struct head *h, struct recipe_epoch *r)
     r->train_accuracy = n == 0 ? NAN : accuracy / (double)n;
 }
 
+/* By window the parameters are judged on the window that comes next, before they see it; the first is judged by nobody. */
+static bool judges(const struct head *h)
+{
+    return h->conf.windows != NULL ? h->log.epoch + 1 < h->conf.windows->used : h->conf.has_valid;
+}
+
 static void decide(struct head *h)
 {
     struct recipe_epoch result = {.auc = NAN,
@@ -77,7 +87,8 @@ static void decide(struct head *h)
         }
     }
     train_result(h, &result);
-    if (h->conf.has_valid) {
+    result.rate = h->conf.windows != NULL ? h->rate : NAN;
+    if (judges(h)) {
         const struct msg_worker_state *w = &h->worker[0].state;
         result.auc = w->auc;
         result.logloss = w->logloss;
@@ -90,9 +101,15 @@ static void decide(struct head *h)
         memcpy(result.task, w->task, sizeof result.task);
     }
     recipe_epoch_done(&h->recipe, h->conf.conf, h->log.epoch + 1, step, h->open, &result,
-                      h->conf.has_valid);
+                      h->conf.has_valid && h->conf.windows == NULL);
     h->evaluate = 0;
     h->stage = STAGE_DECIDED;
+}
+
+void head_epoch_begins(struct head *h)
+{
+    h->train_us = h->now_us;
+    h->train_from = h->log.done_records;
 }
 
 void head_epoch_check(struct head *h)
@@ -100,7 +117,9 @@ void head_epoch_check(struct head *h)
     if (h->phase != HEAD_RUN || h->stop_wanted)
         return;
     if (h->stage == STAGE_TRAIN && head_log_done(&h->log) && workers_idle(h) && shards_applied(h)) {
-        if (!h->conf.has_valid) {
+        const uint64_t us = h->now_us - h->train_us;
+        h->rate = us == 0 ? 0 : (double)(h->log.records - h->train_from) * 1e6 / (double)us;
+        if (!judges(h)) {
             decide(h);
             return;
         }
@@ -116,18 +135,19 @@ void head_epoch_check(struct head *h)
 void head_epoch_next(struct head *h)
 {
     uint64_t before = h->log.before + h->log.records;
-    head_log_begin(&h->log, h->log.epoch + 1, h->conf.records, head_log_split_of(h), before);
+    head_log_begin(h, h->log.epoch + 1, 0, before);
     h->stage = STAGE_COMMIT;
 }
 
 void head_epoch_committed(struct head *h)
 {
-    if (h->recipe.stopped || h->log.epoch >= h->conf.conf->train.epochs) {
+    if (h->recipe.stopped || h->log.epoch >= head_epochs(h)) {
         h->stage = STAGE_FINISHED;
         head_end(h, 0, h->recipe.stopped ? "done: stopped early by the recipe" : "done");
         return;
     }
     h->stage = STAGE_TRAIN;
+    head_epoch_begins(h);
     for (uint32_t w = 0; w < h->conf.workers; w++)
         head_lease_give(h, w);
 }

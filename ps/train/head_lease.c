@@ -27,6 +27,8 @@ static void send_lease(struct head *h, struct head_worker *w, uint64_t number)
 {
     struct msg *m = head_msg(h, MSG_LEASE);
     m->u.lease = w->lease[number % HEAD_LEASES];
+    m->u.lease.first = h->log.first;
+    m->u.lease.records = h->log.records;
     assert(m->u.lease.number == number);
     w->lease_us = h->now_us;
     head_send(h, w->peer.route, m);

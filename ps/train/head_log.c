@@ -8,6 +8,9 @@
  * progress never falls within an incarnation. So the largest value ever told is the true one.
  *
  * bsp, ssp: there is one split, and all workers work on it together.
+ *
+ * By window (train.window) an epoch is a window: its log is the train part's [first, first + records), and positions
+ * count from first. All else is the same.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -26,23 +29,43 @@ uint64_t head_log_split_records(uint64_t records, uint64_t batch, uint32_t worke
     return batch * (each > 0 ? each : 1);
 }
 
-uint64_t head_log_split_of(const struct head *h)
+uint64_t head_epochs(const struct head *h)
 {
-    const struct job *job = h->conf.conf;
-    if (job_deals(job))
-        return h->conf.records;
-    return head_log_split_records(h->conf.records, job->train.batch, h->conf.workers);
+    return h->conf.windows != NULL ? h->conf.windows->used : h->conf.conf->train.epochs;
 }
 
-void head_log_begin(struct head_log *l, uint64_t epoch, uint64_t records, uint64_t split_records,
-                    uint64_t before)
+uint64_t head_epoch_first(const struct head *h, uint64_t epoch)
 {
-    assert(records > 0 && split_records > 0);
+    const struct windows *w = h->conf.windows;
+    return w == NULL ? 0 : w->first[epoch < w->used ? epoch : w->used];
+}
+
+/* When all windows are done a log stands there that nobody works on: as long as the last one. */
+uint64_t head_epoch_records(const struct head *h, uint64_t epoch)
+{
+    const struct windows *w = h->conf.windows;
+    if (w == NULL)
+        return h->conf.records;
+    const uint64_t at = epoch < w->used ? epoch : w->used - 1;
+    return w->first[at + 1] - w->first[at];
+}
+
+void head_log_begin(struct head *h, uint64_t epoch, uint64_t split_records, uint64_t before)
+{
+    const struct job *job = h->conf.conf;
+    const uint64_t records = head_epoch_records(h, epoch);
+    struct head_log *l = &h->log;
+    assert(records > 0);
+    if (split_records == 0)
+        split_records = job_deals(job)
+                            ? records
+                            : head_log_split_records(records, job->train.batch, h->conf.workers);
     head_log_release(l);
     *l = (struct head_log){.epoch = epoch,
                            .records = records,
                            .split_records = split_records,
                            .splits = (records + split_records - 1) / split_records,
+                           .first = head_epoch_first(h, epoch),
                            .before = before};
     l->upto = mem_array(l->splits, sizeof *l->upto);
     for (uint64_t i = 0; i < l->splits; i++)

@@ -222,8 +222,10 @@ static void begin_run(struct head *h)
         return;
     }
     h->phase = HEAD_RUN;
-    if (h->run_us == 0)
+    if (h->run_us == 0) {
         h->run_us = h->now_us;
+        head_epoch_begins(h);
+    }
     h->cut.next_us = h->now_us + h->conf.conf->cluster.cut_every;
     head_order_new(h, MODE_RUN);
     for (uint32_t w = 0; w < h->conf.workers; w++)

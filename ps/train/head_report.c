@@ -44,19 +44,37 @@ static struct json *tasks_of(const struct job *job, const struct recipe_epoch *r
     return list;
 }
 
-static struct json *epoch_line(const struct job *job, const struct recipe_epoch *r, size_t epoch)
+/* A line an epoch; by window a line a window, and its judgement is the one before it was trained on. */
+static struct json *epoch_line(const struct head *h, size_t i)
 {
+    static const struct recipe_epoch nobody = {.gauc = NAN,
+                                               .auc = NAN,
+                                               .logloss = NAN,
+                                               .accuracy = NAN,
+                                               .hr10 = NAN,
+                                               .ndcg10 = NAN,
+                                               .mrr = NAN};
+    const struct windows *w = h->conf.windows;
+    const struct recipe_epoch *r = &h->recipe.epoch[i];
+    const struct recipe_epoch *judged = w == NULL ? r : i == 0 ? &nobody : r - 1;
     struct json *j = json_object();
-    json_set_u64(j, "epoch", epoch);
-    json_set_f64(j, "auc", r->auc);
-    json_set_f64(j, "logloss", r->logloss);
-    json_set_f64(j, "accuracy", r->accuracy);
-    json_set_f64(j, "gauc", r->gauc);
-    if (r->tasks > 0)
-        json_set(j, "tasks", tasks_of(job, r));
-    json_set_f64(j, "hr10", r->hr10);
-    json_set_f64(j, "ndcg10", r->ndcg10);
-    json_set_f64(j, "mrr", r->mrr);
+    json_set_u64(j, w == NULL ? "epoch" : "window", i + 1);
+    if (w != NULL) {
+        char from[WINDOWS_DATE_MAX];
+        windows_date(i < w->used ? w->from[i] : 0, from);
+        json_set_str(j, "from", from);
+        json_set_u64(j, "records", head_epoch_records(h, i));
+        json_set_f64(j, "samples_per_second", r->rate);
+    }
+    json_set_f64(j, "auc", judged->auc);
+    json_set_f64(j, "logloss", judged->logloss);
+    json_set_f64(j, "accuracy", judged->accuracy);
+    json_set_f64(j, "gauc", judged->gauc);
+    if (judged->tasks > 0)
+        json_set(j, "tasks", tasks_of(h->conf.conf, judged));
+    json_set_f64(j, "hr10", judged->hr10);
+    json_set_f64(j, "ndcg10", judged->ndcg10);
+    json_set_f64(j, "mrr", judged->mrr);
     json_set_f64(j, "rate_factor", r->factor);
     json_set_f64(j, "train_loss", r->train_loss);
     json_set_f64(j, "train_auc", r->train_auc);
@@ -81,7 +99,7 @@ static void add_recipe(const struct head *h, struct json *top)
     json_set_bool(j, "stopped", h->recipe.stopped);
     json_set(top, "recipe", j);
     for (size_t i = 0; i < h->recipe.epochs; i++)
-        json_add(list, epoch_line(h->conf.conf, &h->recipe.epoch[i], i + 1));
+        json_add(list, epoch_line(h, i));
     json_set(top, "history", list);
 }
 
@@ -197,7 +215,8 @@ char *head_report(const struct head *h, uint64_t now_us)
     json_set_str(top, "phase", phase_text(h));
     json_set_u64(top, "e", h->e);
     json_set_u64(top, "epoch", h->log.epoch);
-    json_set_u64(top, "epochs", h->conf.conf->train.epochs);
+    json_set_u64(top, "epochs", head_epochs(h));
+    json_set_bool(top, "windows", h->conf.windows != NULL);
     json_set_u64(records, "done", h->log.done_records);
     json_set_u64(records, "total", h->log.records);
     json_set_u64(records, "applied", head_log_applied(&h->log));

@@ -68,6 +68,29 @@ static void copy_manifest(struct manifest *to, const struct manifest *from)
     to->recipe = from->recipe == NULL ? NULL : mem_strdup(from->recipe);
 }
 
+/* Positions mean the same log as when the cut was made; false: no, and the run was ended. before: records of all
+ * epochs before its own, which by window lie in front of it. */
+static bool same_log(struct head *h, const struct manifest *b, uint64_t before)
+{
+    const uint64_t records = head_epoch_records(h, b->epoch);
+    if (b->splits_used > 0 && b->records != records)
+        snprintf(h->text, sizeof h->text,
+                 "cut %llu stands in the middle of a log of %llu records, "
+                 "this log has %llu",
+                 (unsigned long long)b->k, (unsigned long long)b->records,
+                 (unsigned long long)records);
+    else if (h->conf.windows != NULL && before != head_epoch_first(h, b->epoch))
+        snprintf(h->text, sizeof h->text,
+                 "cut %llu stands in window %llu behind %llu records, in this log it begins behind "
+                 "%llu: the files of data.train changed",
+                 (unsigned long long)b->k, (unsigned long long)b->epoch + 1,
+                 (unsigned long long)before, (unsigned long long)head_epoch_first(h, b->epoch));
+    else
+        return true;
+    head_exit(h, 3, h->text);
+    return false;
+}
+
 /* Positions and recipe of the base; false: it can't be gone on from (the run was ended). */
 static bool begin_from(struct head *h, const struct manifest *b)
 {
@@ -80,18 +103,9 @@ static bool begin_from(struct head *h, const struct manifest *b)
     }
     for (size_t i = 0; i < b->splits_used; i++)
         done += b->splits[i].upto - b->splits[i].split * b->split_records;
-    uint64_t each = head_log_split_of(h);
-    if (b->splits_used > 0 && b->records != h->conf.records) {
-        snprintf(h->text, sizeof h->text,
-                 "cut %llu stands in the middle of a log of %llu records, "
-                 "this log has %llu",
-                 (unsigned long long)b->k, (unsigned long long)b->records,
-                 (unsigned long long)h->conf.records);
-        head_exit(h, 3, h->text);
+    if (!same_log(h, b, b->applied - done))
         return false;
-    }
-    head_log_begin(&h->log, b->epoch, h->conf.records, b->splits_used > 0 ? b->split_records : each,
-                   b->applied - done);
+    head_log_begin(h, b->epoch, b->splits_used > 0 ? b->split_records : 0, b->applied - done);
     for (size_t i = 0; i < b->splits_used; i++) {
         struct msg_progress p = {b->epoch, b->splits[i].split, b->splits[i].upto};
         if (!head_log_moved(&h->log, &p)) {
@@ -111,7 +125,6 @@ static bool begin_from(struct head *h, const struct manifest *b)
 
 static void fenced(struct head *h, const struct head_event *ev)
 {
-    const struct job *job = h->conf.conf;
     if (h->phase != HEAD_FENCING)
         return;
     if (ev->status != ST_OK) {
@@ -121,15 +134,15 @@ static void fenced(struct head *h, const struct head_event *ev)
     }
     h->e = ev->e;
     if (ev->base == NULL) {
-        recipe_init(&h->recipe, job);
-        head_log_begin(&h->log, 0, h->conf.records, head_log_split_of(h), 0);
+        recipe_init(&h->recipe, h->conf.conf);
+        head_log_begin(h, 0, 0, 0);
     } else if (!begin_from(h, ev->base)) {
         return;
     }
     h->open = 1 + (ev->highest_seen > h->complete ? ev->highest_seen : h->complete);
     if (h->resolved < h->open - 1)
         h->resolved = h->open - 1; /* numbers of others: nothing taken there is ours to resolve */
-    if (h->recipe.stopped || h->log.epoch >= job->train.epochs)
+    if (h->recipe.stopped || h->log.epoch >= head_epochs(h))
         h->stage = STAGE_FINISHED;
     h->phase = HEAD_GATHER;
     h->recover_us = h->now_us;

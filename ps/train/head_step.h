@@ -15,6 +15,7 @@
 
 #include "common/base/errbuf.h"
 #include "common/base/job.h"
+#include "common/data/windows.h"
 #include "common/wire/msg.h"
 #include "ps/snapshot/manifest.h"
 #include "ps/train/recipe.h"
@@ -26,6 +27,7 @@ struct head_conf {
     uint32_t shards, workers;
     uint64_t records; /* of the train part */
     bool has_valid;
+    const struct windows *windows; /* train.window: an epoch each; borrowed; else NULL */
     uint64_t config_hash, plan_hash, encoder_hash;
 };
 

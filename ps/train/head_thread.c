@@ -36,6 +36,7 @@ struct head_thread {
     struct thread thread;
     struct wake wake; /* by the main thread */
     struct head_conf conf;
+    struct windows windows; /* of train.window; owned */
     /* -- head thread only -- */
     struct head *core;
     struct listen_clock clock;
@@ -247,7 +248,21 @@ static enum status count_rows(struct ps_run *p, enum part part, uint64_t *out, s
     return ST_OK;
 }
 
-static enum status fill_conf(struct ps_run *p, struct head_conf *conf, struct errbuf *err)
+static enum status find_windows(struct ps_run *p, struct windows *out, struct errbuf *err)
+{
+    struct dataset *d = NULL;
+    enum status st = dataset_open(&p->dir.job, p->dir.cache, PART_TRAIN, &d, err);
+    if (st != ST_OK)
+        return st;
+    st = windows_find(d, p->dir.job.data.split.window, out, err);
+    dataset_close(d);
+    if (st == ST_OK)
+        log_info("head: %zu windows", out->used);
+    return st;
+}
+
+static enum status fill_conf(struct ps_run *p, struct head_conf *conf, struct windows *windows,
+                             struct errbuf *err)
 {
     struct encoder *encoder = NULL;
     uint64_t valid = 0;
@@ -265,6 +280,11 @@ static enum status fill_conf(struct ps_run *p, struct head_conf *conf, struct er
     if (st != ST_OK)
         return st;
     conf->has_valid = valid > 0;
+    if (p->dir.job.train.window)
+        st = find_windows(p, windows, err);
+    if (st != ST_OK)
+        return st;
+    conf->windows = p->dir.job.train.window ? windows : NULL;
     char *path = file_join(p->dir.cache, "encoder.bin");
     st = encoder_load(path, &encoder, err);
     free(path);
@@ -290,7 +310,7 @@ enum status head_thread_start(struct ps_run *p, struct head_thread **out, struct
     conf.routes_max = 4 * (uint32_t)(p->dir.job.cluster.workers + p->dir.job.cluster.shards) + 64;
     enum status st = wake_init(&t->wake, err);
     if (st == ST_OK)
-        st = fill_conf(p, &t->conf, err);
+        st = fill_conf(p, &t->conf, &t->windows, err);
     if (st == ST_OK)
         st = listen_address(p->dir.job.cluster.bind, address, err);
     if (st == ST_OK)
@@ -333,6 +353,7 @@ void head_thread_stop(struct head_thread *t)
         return;
     thread_stop(&t->thread);
     head_free(t->core);
+    windows_release(&t->windows);
     if (t->fenced)
         fence_close(&t->fence);
     manifest_release(&t->base);

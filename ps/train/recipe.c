@@ -146,6 +146,8 @@ char *recipe_text(const struct recipe *r)
         json_set_f64(e, "train_loss", r->epoch[i].train_loss);
         json_set_f64(e, "train_auc", r->epoch[i].train_auc);
         json_set_f64(e, "train_accuracy", r->epoch[i].train_accuracy);
+        if (!isnan(r->epoch[i].rate))
+            json_set_f64(e, "rate", r->epoch[i].rate);
         json_add(history, e);
     }
     json_set(j, "history", history);
@@ -210,7 +212,8 @@ static void parse_history(const struct json *j, struct recipe *r)
                                             .factor = json_f64(e, "factor", 1),
                                             .train_loss = json_f64(e, "train_loss", NAN),
                                             .train_auc = json_f64(e, "train_auc", NAN),
-                                            .train_accuracy = json_f64(e, "train_accuracy", NAN)};
+                                            .train_accuracy = json_f64(e, "train_accuracy", NAN),
+                                            .rate = json_f64(e, "rate", NAN)};
         parse_tasks(e, &r->epoch[i]);
     }
 }

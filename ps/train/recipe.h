@@ -4,7 +4,8 @@
  * BARS form (ps/train/README.md, "The recipe"): an improvement below delta is a stall: the rate is multiplied by factor
  * (floor rate_min) and the stall counter grows; an improvement resets it and makes this cut `best`.
  * patience stalls in a row stop. Stalls before epoch `first` are not counted and do not lower the rate.
- * Without a valid part there is nothing to judge: every epoch's cut is best.
+ * Without a valid part, and by window, there is nothing to decide by: every epoch's cut is best, and what is passed in
+ * as its result is kept as history.
  */
 #ifndef PENSTOCK_PS_TRAIN_RECIPE_H
 #define PENSTOCK_PS_TRAIN_RECIPE_H
@@ -24,6 +25,7 @@ struct recipe_epoch { /* one line of history */
     uint32_t tasks;           /* of several tasks, each; the above is then train.task's */
     struct msg_task task[JOB_TASKS_MAX];
     double train_loss, train_auc, train_accuracy;
+    double rate; /* by window: records trained on a second, since the last start; else NaN */
 };
 
 struct recipe {

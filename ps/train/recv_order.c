@@ -33,15 +33,16 @@ static void forget_workers(struct shard *s, const struct msg_order *o)
     s->world_size = o->world_size;
     s->last = mem_array(s->world_size, sizeof *s->last);
     s->refused = mem_array(s->world_size, sizeof *s->refused);
-    clock_reset(&s->clock, s->conf.consistency != JOB_ASYNC ? s->world_size : 0,
-                s->conf.consistency == JOB_SSP ? s->conf.staleness : 0);
+    const bool apart = s->parts && s->conf.allreduce && s->world_size > 0;
+    clock_reset(&s->clock, s->deals ? s->world_size : 0, s->parts ? s->conf.staleness : 0,
+                apart ? job_carrier(s->conf.shard, s->world_size) : CLOCK_NOBODY);
 }
 
-/* bsp, ssp: a cut lies between steps, and the head sees to it that it does. */
+/* Dealt logs: a cut lies between steps, and the head sees to it that it does. */
 static bool between_steps(struct shard *s, const struct msg_order *o)
 {
     uint32_t begun = s->clock.stored;
-    for (uint32_t r = 0; s->conf.consistency == JOB_SSP && r < s->clock.workers; r++)
+    for (uint32_t r = 0; s->parts && r < s->clock.workers; r++)
         begun += s->last[r] > s->clock.applied;
     if (begun == 0 || SIM_BLIND)
         return true;

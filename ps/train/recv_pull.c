@@ -6,7 +6,7 @@
  * snapshot's reader takes it for instead. What the push will need (keys, and the slots found) is remembered under a
  * handle.
  *
- * bsp, ssp: a pull names the clock of its batch, and waits until that is open (clock.h).
+ * Dealt logs: a pull names the clock of its batch, and waits until that is open (clock.h).
  */
 #include "ps/train/shard.h"
 
@@ -23,6 +23,12 @@ static bool sound(const struct shard *s, const struct msg *m)
     return true;
 }
 
+uint64_t shard_dense_step(const struct shard *s)
+{
+    const struct clock *c = &s->clock;
+    return c->carrier == CLOCK_NOBODY ? s->now.step : s->now.step - (c->fastest - c->carried);
+}
+
 static struct frame dense_frame(struct shard *s, enum plan_kind kind)
 {
     for (size_t t = s->sparse; t < s->conf.plan->tables_used; t++) {
@@ -30,7 +36,7 @@ static struct frame dense_frame(struct shard *s, enum plan_kind kind)
         if (s->conf.plan->tables[t].kind != kind)
             continue;
         struct frame f = frame_pool_get(s->conf.pool, d->n * DENSE_BLOCK * sizeof(float));
-        applier_pull(s->applier, (uint32_t)t, d->keys, d->n, d->slots, s->now.step, f.data);
+        applier_pull(s->applier, (uint32_t)t, d->keys, d->n, d->slots, shard_dense_step(s), f.data);
         return f;
     }
     return (struct frame){0};
@@ -89,7 +95,7 @@ void shard_recv_pull(struct shard *s, uint64_t from, struct msg **m)
         return; /* asked again later */
     if (!sound(s, *m))
         shard_refuse(s, from, *m, "a pull of tables or keys that this shard does not have");
-    else if (clock_open(&s->clock, (*m)->u.pull.clock) || SIM_BUG(44))
+    else if (clock_open(&s->clock, &(*m)->u.pull) || SIM_BUG(44))
         answer(s, from, *m);
     else if ((*m)->sender < s->clock.workers)
         clock_wait(&s->clock, from, m);

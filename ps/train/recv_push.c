@@ -13,8 +13,8 @@
  * bsp: instead of being applied the push is stored; last = seq, ACK. When the clock's last push is in, all of
  * them are applied as one, which is one step (clock.h). Then the pulls that waited for it are answered.
  *
- * ssp: applied at once, but its records must be its rank's part of its rank's next step; one without records
- * moves the clock and is nothing else. When the slowest rank's push of a clock is in, pulls may have waited for it.
+ * Parts (ssp, or allreduce without bsp): applied at once, but its records must be its rank's part of its rank's next
+ * step; one without records and dense gradients moves the clock and is nothing else. Pulls may have waited for it.
  *
  * Rows that are refused (not finite, out of range) count as processed: they are reported, not retried.
  */
@@ -31,6 +31,14 @@ static void ack(struct shard *s, uint64_t to, uint32_t rank, bool keys)
     shard_send(s, to, m);
 }
 
+/* A push without records is nothing, not zeros. allreduce: one rank brings what all have summed. */
+static bool brings_dense(const struct shard *s, const struct msg_push *p)
+{
+    if (s->conf.allreduce)
+        return p->rank == job_carrier(s->conf.shard, s->world_size);
+    return !s->deals || p->begin < p->end;
+}
+
 /* Sizes that only the plan knows. */
 static bool sizes_fit(const struct shard *s, const struct msg *m)
 {
@@ -43,7 +51,7 @@ static bool sizes_fit(const struct shard *s, const struct msg *m)
             return false;
     }
     size_t want[2] = {0, 0};
-    for (size_t t = s->sparse; t < plan->tables_used; t++)
+    for (size_t t = s->sparse; t < plan->tables_used && brings_dense(s, &m->u.push); t++)
         want[plan->tables[t].kind == PLAN_STAT] = s->dense[t].n * DENSE_BLOCK * sizeof(float);
     return m->frame[s->sparse + 1].bytes == want[0] && m->frame[s->sparse + 2].bytes == want[1];
 }
@@ -100,18 +108,37 @@ static void note_refused(struct shard *s, const struct msg_push *p, uint32_t tab
              (unsigned long long)p->end);
 }
 
+/* allreduce with parts: a step is a clock, that of the rank which is ahead. Else each push, or clock, is one. */
+static bool steps_are_clocks(const struct shard *s)
+{
+    return s->parts && s->conf.allreduce;
+}
+
+static uint64_t step_of(const struct shard *s, const struct msg_push *p)
+{
+    return s->now.step + (!steps_are_clocks(s) || p->seq > s->clock.fastest);
+}
+
+/* A dense gradient is the step of its own clock, whatever rows have been touched by ranks further ahead. */
+static uint64_t dense_step_of(const struct shard *s, const struct msg_push *p)
+{
+    const bool behind = steps_are_clocks(s) && p->seq < s->clock.fastest;
+    return step_of(s, p) - (behind ? s->clock.fastest - p->seq : 0);
+}
+
 static enum status apply_table(struct shard *s, const struct msg_push *p, uint32_t table,
                                const uint64_t *keys, uint32_t *slots, size_t n,
                                const struct frame *g, struct errbuf *err)
 {
+    const uint64_t step = table < s->sparse ? step_of(s, p) : dense_step_of(s, p);
     struct applier_result result = {0};
     struct undo *log = s->images_off ? NULL : s->log_open;
     if (n == 0)
         return ST_OK;
     if (SIM_BUG(3) || (SIM_BUG(42) && table >= s->sparse))
         log = NULL;
-    enum status st = applier_push(s->applier, table, keys, slots, n, g->data, s->now.step + 1, log,
-                                  s->stamp, &result, err);
+    enum status st =
+        applier_push(s->applier, table, keys, slots, n, g->data, step, log, s->stamp, &result, err);
     for (size_t i = 0; SIM_BUG(3) && i < n; i++)
         undo_touch(s->log_open, s->store, table, slots[i], keys[i], s->stamp);
     if (st == ST_OK)
@@ -139,14 +166,18 @@ static enum status apply(struct shard *s, const struct msg *m, const uint64_t *k
     const struct msg_push *p = &m->u.push;
     const struct plan *plan = s->conf.plan;
     enum status st = ST_OK;
+    applier_begin(s->applier);
     if (s->conf.damping > 0)
         applier_damp(s->applier, damp_factor(s, p));
     for (size_t t = 0; t < s->sparse && st == ST_OK; t++)
         st = apply_table(s, p, (uint32_t)t, keys, slots + t * p->n, p->n, &m->frame[t + 1], err);
+    if (s->conf.damping > 0 && s->conf.allreduce) /* dense gradients are never late */
+        applier_damp(s->applier, 1);
     for (size_t t = s->sparse; t < plan->tables_used && st == ST_OK; t++) {
         struct shard_dense *d = &s->dense[t];
         size_t at = s->sparse + 1 + (plan->tables[t].kind == PLAN_STAT);
-        st = apply_table(s, p, (uint32_t)t, d->keys, d->slots, d->n, &m->frame[at], err);
+        if (m->frame[at].bytes > 0)
+            st = apply_table(s, p, (uint32_t)t, d->keys, d->slots, d->n, &m->frame[at], err);
     }
     return st;
 }
@@ -200,7 +231,7 @@ static void apply_now(struct shard *s, uint64_t from, const struct msg *m, const
     applied(s, from, &m->u.push);
 }
 
-/* ssp: the part of this rank in its next step, which is a function of how many it has made. */
+/* The part of this rank in its next step, which is a function of how many it has made. */
 static bool next_part(struct shard *s, const struct msg_push *p)
 {
     struct shard_log *l = &s->now.log;
@@ -237,12 +268,11 @@ static bool next_part(struct shard *s, const struct msg_push *p)
 
 static void count_part(struct shard *s, const struct msg_push *p)
 {
-    const uint64_t n = p->end - p->begin;
-    if (n == 0)
-        return;
-    histogram_add(&s->staleness, staleness(s, p));
-    s->now.step++;
-    s->now.applied += n;
+    if (p->begin < p->end)
+        histogram_add(&s->staleness, staleness(s, p));
+    if (p->begin < p->end || steps_are_clocks(s))
+        s->now.step = step_of(s, p);
+    s->now.applied += p->end - p->begin;
 }
 
 /* The slowest rank has made a step: all have. */
@@ -254,20 +284,21 @@ static void clock_moved(struct shard *s)
         l->upto[0] = end;
         l->done += end - begin;
     }
-    shard_answer_pulls(s);
 }
 
-/* ssp. One without records is nothing but its clock: a gradient of zeros would move what has momentum. */
+/* One that brings nothing is only a clock: a gradient of zeros would move what has momentum. */
 static void apply_part(struct shard *s, uint64_t from, const struct msg *m, const uint64_t *keys,
                        uint32_t *slots)
 {
     const struct msg_push *p = &m->u.push;
-    if (!next_part(s, p) || (p->begin < p->end && !try_apply(s, from, m, keys, slots)))
+    const bool any = p->begin < p->end || brings_dense(s, p);
+    if (!next_part(s, p) || (any && !try_apply(s, from, m, keys, slots)))
         return;
     count_part(s, p);
     applied(s, from, p);
     if (clock_count(&s->clock, s->last))
         clock_moved(s);
+    shard_answer_pulls(s);
 }
 
 /* All pushes of the clock are in. */
@@ -352,7 +383,7 @@ static void take_in_order(struct shard *s, uint64_t from, struct msg **push)
     }
     if (slots == NULL)
         slots = no_slots(s, p->n);
-    if (s->conf.consistency == JOB_SSP)
+    if (s->parts)
         apply_part(s, from, m, keys, slots);
     else
         apply_now(s, from, m, keys, slots);

@@ -43,6 +43,8 @@ struct shard_dense { /* this shard's run of a dense table */
 struct shard {
     struct shard_conf conf;
     size_t sparse; /* tables [0, sparse) are sparse; dense kinds follow */
+    bool deals;    /* pushes are parts of steps */
+    bool parts;    /* and are applied as they come: not bsp */
     /* -- parameters -- */
     struct store *store;
     struct applier *applier;
@@ -72,7 +74,7 @@ struct shard {
     uint64_t *last;    /* (world_size) seq applied; owned */
     uint64_t *refused; /* (world_size) rows refused; owned */
     struct handles handles;
-    struct clock clock; /* bsp, ssp */
+    struct clock clock; /* dealt logs */
     uint32_t *slots;    /* scratch for pushes with keys: (sparse, slots_cap); owned */
     size_t slots_cap;
     /* -- the taken cut -- */
@@ -138,6 +140,8 @@ void shard_loaded(struct shard *s, const struct shard_event *ev);
 /* What is kept for later is taken: *m = NULL. */
 void shard_recv_pull(struct shard *s, uint64_t from, struct msg **m);
 void shard_recv_push(struct shard *s, uint64_t from, struct msg **m);
+/* Step of the last dense gradient that was applied. */
+uint64_t shard_dense_step(const struct shard *s);
 void shard_answer_pulls(struct shard *s); /* those that waited for a clock that is applied now */
 
 #endif

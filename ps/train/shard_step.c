@@ -42,6 +42,8 @@ enum status shard_new(const struct shard_conf *conf, struct shard **out, struct 
         s->conf.undo_bytes_max = conf->bytes_max / UNDO_PART;
     while (s->sparse < conf->plan->tables_used && conf->plan->tables[s->sparse].kind == PLAN_SPARSE)
         s->sparse++;
+    s->deals = conf->consistency != JOB_ASYNC || conf->allreduce;
+    s->parts = s->deals && conf->consistency != JOB_BSP;
     s->store = store;
     s->applier = applier_new(conf->plan, store, conf->clip_row, conf->grad_max);
     s->log_open = undo_new();

@@ -29,8 +29,10 @@ struct shard_conf {
     uint64_t beat_us, orphan_us;
     uint32_t workers_max;
     enum job_consistency consistency;
-    uint64_t batch;          /* bsp, ssp: records of a step, over all workers */
-    uint32_t staleness;      /* ssp: steps that some worker may be behind another (clock.h) */
+    bool allreduce; /* one rank brings the dense gradients of all: job_carrier */
+    uint64_t batch; /* dealt logs: records of a step, over all workers */
+    uint32_t
+        staleness; /* permits of a worker beyond one; ssp: steps that one may be behind another */
     struct frame_pool *pool; /* borrowed; ROWS frames */
 };
 

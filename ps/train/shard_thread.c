@@ -291,6 +291,7 @@ static enum status open_core(struct shard_thread *t, struct errbuf *err)
                               .orphan_us = job->cluster.orphan,
                               .workers_max = (uint32_t)job->cluster.workers,
                               .consistency = (enum job_consistency)job->train.consistency,
+                              .allreduce = job_allreduces(job),
                               .batch = job->train.batch,
                               .staleness = (uint32_t)job->train.staleness,
                               .pool = t->p->pool};

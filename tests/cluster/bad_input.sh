@@ -54,7 +54,10 @@ head -c 300 job.yaml >bad.yaml
 refuses "truncated job file" 2 "bad.yaml:[0-9]+" "$P" check bad.yaml
 refuses "a folder as job file" 2 "shop: is a folder" "$P" check shop
 refuses "bad --set" 2 "train.bathc" "$P" check job.yaml --set train.bathc=3
+refuses "a step with fewer records than workers" 2 "train.batch" "$P" check job.yaml --set train.consistency=ssp --set train.batch=3 --set cluster.workers=4
 refuses "slices that are no power of two" 2 "train.slices" "$P" check job.yaml --set train.consistency=bsp --set train.slices=6
+refuses "windows of a log that has none" 2 "train.window: does not apply here" "$P" check job.yaml --set train.window=true
+refuses "one fold" 2 "folds: 1 is not between 2 and" "$P" submit job.yaml --folds 1 --print
 refuses "fewer shards than servers" 2 "cluster.shards" "$P" check job.yaml --set cluster.servers=4 --set cluster.shards=2
 
 # -- experiments and sums of A/B tests: 2 --
@@ -171,6 +174,14 @@ check "the run goes on" sh -c "$P status live | grep -q ^running"
 kill -INT $front
 wait $front
 check "and ends as ever" none_left "$WORK/live"
+
+# -- simulated people --
+refuses "simulate without a node" 2 "--node http://HOST:PORT is missing" "$P" simulate shop
+refuses "a node that is no URL" 2 "must be http://HOST:PORT" "$P" simulate shop --node 127.0.0.1:8080
+refuses "two ends of a simulation" 2 "only one of them" "$P" simulate shop --node http://127.0.0.1:1 --seconds 1 --requests 1
+refuses "more candidates than half the shop" 2 "at most half of the shop's [0-9]+ items" "$P" simulate shop --node http://127.0.0.1:1 --candidates 1000
+refuses "no shop there" 3 "live: not the folder of a shop" "$P" simulate live --node http://127.0.0.1:1
+refuses "no node there" 1 "is a serving node there" "$P" simulate shop --node http://127.0.0.1:1
 
 # -- a full disk: while converting, and while cuts are written --
 disk() { # disk SIZE: a fresh little disk in $WORK/small

@@ -49,8 +49,18 @@ check "eval judges test" judge
 check "eval writes predictions" judge --predictions "$WORK/ranks"
 check "predictions: record and rank" awk -F '\t' 'NF != 2 || $1 != NR - 1 || $2 < 1 { exit 1 } END { exit NR != 300 }' "$WORK/ranks"
 check "predictions are the report's" same_mrr
-refuses "eval of a file of events" 2 "judged on valid or test" "$PENSTOCK" eval "$WORK/job.yaml" --snapshot "$WORK/one" --data "$WORK/log"
-refuses "eval of train" 2 "judged on valid or test" "$PENSTOCK" eval "$WORK/job.yaml" --snapshot "$WORK/one" --data train
+# Later events of users that the job knows, and of one that it does not: histories are the job's, then the file's.
+awk '{ last[$1] = $2 } END { for (u = 0; u < 100; u++) { split(last["u" u], i, "i"); print "u" u, "i" (i[2] + 1) % 60;
+    print "u" u, "i" (i[2] + 2) % 60 } print "nobody", "i3"; print "nobody", "i4" }' "$WORK/log" >"$WORK/later"
+check "eval of a file of events" judge --data "$WORK/later" --predictions "$WORK/later.ranks" --json
+cp "$WORK/check.log" "$WORK/later.json"
+check "a record an event with something before it" test "$(wc -l <"$WORK/later.ranks")" -eq 201
+check "eval of a file: HR@10 >= .9" at_least "$(sed -n 's/^  "hr10": \([0-9.]*\),/\1/p' "$WORK/later.json")" .9
+# The first record of a batch whose loss is no number is named; a model that ranks has no logits to find another by.
+blow="--set optimizer.embedding.kind=sgd --set optimizer.embedding.rate=100 --set optimizer.dense.kind=sgd --set optimizer.dense.rate=100"
+check "a loss that is no number" train bad $blow --set train.clip=0 --set train.grad_max=1e30 --set train.epochs=1 --set train.ease=0
+check "it is said where" grep -qE "loss -?(nan|inf) in records \\[[0-9]+, [0-9]+\\) of epoch 0, first at $WORK/log byte [0-9]+ \\(record [0-9]+\\)" "$WORK/bad/log/worker-0.log"
+refuses "eval of train" 2 "records of train have no target" "$PENSTOCK" eval "$WORK/job.yaml" --snapshot "$WORK/one" --data train
 refuses "the AUC of ranks" 2 "has no AUC" "$PENSTOCK" train "$WORK/job.yaml" --out "$WORK/none" --set train.metric=auc
 check "2 x 2, sampled" train two --servers 2 --workers 2 --set model.loss=sampled --set model.negatives=20
 check "2 x 2: each record once" exact two

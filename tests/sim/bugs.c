@@ -56,7 +56,8 @@ static const struct bug {
     {42, SCRIPT, 20, "I8", "I13", NULL},    {43, BSP, 20, "I11", "", "I11"},
     {44, BSP, 20, "I17", "", NULL},         {43, SSP, 20, "I7*", "", "I3"},
     {44, SSP, 20, "I17", "", NULL},         {45, SSP, 20, "I17", "", NULL},
-    {46, SSP, 20, "I18", "", NULL},         {47, SCRIPT, 20, "I17*", "", NULL},
+    {48, SSP, 20, "I17", "", NULL},         {46, SSP, 20, "I18", "", NULL},
+    {47, SCRIPT, 20, "I17*", "", NULL},
 };
 
 enum { BUGS = sizeof bugs / sizeof bugs[0] };

@@ -19,8 +19,9 @@
  *   I14  each step       bounds of handles, images and permits
  *   I15  each pull       no row is made; each 8th: no byte of any row changes
  *   I16  each step       (e, n) obeyed never falls
- *   I17  push, pull      bsp, ssp: nobody is more than `permits` clocks ahead of another; no rows miss an older one
- *   I18  each step       bsp, ssp: no pull waits whose clock is open
+ *   I17  push, pull      dealt: nobody is more than `permits` clocks ahead of another; no rows miss an older one
+ *   I18  each step       dealt: no pull waits whose clock is open
+ *   I19  each batch      allreduce, bsp: its dense part is that of all records before the step, and of no other
  *
  * A starred name is production's own check of the same thing, which ends the run: sim_check_fault.
  */
@@ -334,6 +335,7 @@ static void read_push(struct sim_world *w, uint32_t s, const struct msg *m, stru
                            .split = p->split,
                            .begin = p->begin,
                            .end = p->end};
+    q->dense = w->conf.allreduce ? p->rank == job_carrier(s, w->conf.workers) : p->begin < p->end;
     if (!w->conf.check_all)
         return;
     /* the keys come from the records, not from the message: a handle that shifts shows */
@@ -357,6 +359,8 @@ static void check_images(struct sim_world *w, uint32_t s, const struct sim_push 
     for (uint32_t t = 0; t < w->plan.tables_used; t++) {
         const struct plan_table *p = &w->plan.tables[t];
         uint64_t first = 0, end = q->n;
+        if (p->kind != PLAN_SPARSE && !q->dense)
+            continue;
         if (p->kind != PLAN_SPARSE)
             plan_blocks_of(p, s, w->conf.shards, &first, &end);
         for (uint64_t i = first; i < end; i++) {
@@ -413,11 +417,19 @@ static void remember(struct sim_world *w, uint32_t s, const struct sim_push *q,
                      const struct shard_view *after)
 {
     struct sim_history *h = &w->shard[s].history;
+    uint64_t most = 0;
     mem_grow(&h->push, &h->cap, h->used + 1, sizeof *h->push);
-    h->push[h->used++] = *q;
+    h->push[h->used] = *q;
     count_records(w, s, q);
     if (q->rank < SIM_WORKERS_MAX)
         h->last[q->rank] = q->seq;
+    for (uint32_t r = 0; r < w->conf.workers; r++)
+        most = h->last[r] > most ? h->last[r] : most;
+    h->push[h->used].step = h->push[h->used].dense_step = after->step;
+    if (w->conf.allreduce &&
+        !w->conf.bsp) /* steps are clocks; a dense gradient is that of its own */
+        h->push[h->used].dense_step -= most - q->seq;
+    h->used++;
     if (w->conf.check_all)
         check_images(w, s, q, after);
 }
@@ -447,11 +459,10 @@ void sim_check_push(struct sim_world *w, uint32_t s, const struct shard_view *be
     const struct msg_push *p = &push->u.push;
     struct sim_push q;
     bool stored = after->stored == before->stored + 1;
-    if (w->conf.ssp && p->begin == p->end && after->pushes != before->pushes)
-        w->shard[s].history.last[p->rank] = p->seq; /* a clock, and nothing else */
-    if (after->step == before->step && !stored)
+    bool clock = (w->conf.ssp || w->conf.allreduce) && !w->conf.bsp;
+    if (after->step == before->step && !stored && !(clock && after->pushes != before->pushes))
         goto out;
-    if (after->step != before->step + !stored)
+    if (after->step != before->step + !stored && !(clock && after->step == before->step))
         sim_fail(w, "I2", "shard %u moved %llu steps for one push", s,
                  (unsigned long long)(after->step - before->step));
     if (p->tag != before->open || push->e != before->e)
@@ -486,7 +497,7 @@ static uint64_t clocks(const struct sim_world *w, uint32_t s, uint64_t *out_most
 
 static struct sim_asked *find_asked(struct sim_history *h, uint32_t rank, uint64_t request)
 {
-    for (size_t i = 0; i < SIM_ASKED_MAX; i++) {
+    for (size_t i = 0; i < 2 * SIM_ASKED_MAX; i++) {
         if (h->asked[rank][i].clock != 0 && h->asked[rank][i].request == request)
             return &h->asked[rank][i];
     }
@@ -499,13 +510,23 @@ static void note_asked(struct sim_world *w, uint32_t s, const struct msg *pull)
     const struct msg_pull *p = &pull->u.pull;
     if (find_asked(h, pull->sender, p->request) != NULL || p->clock == 0)
         return;
-    for (size_t i = 0; i < SIM_ASKED_MAX; i++) {
+    for (size_t i = 0; i < 2 * SIM_ASKED_MAX; i++) {
         if (h->asked[pull->sender][i].clock == 0) {
-            h->asked[pull->sender][i] = (struct sim_asked){p->request, p->clock};
+            h->asked[pull->sender][i] =
+                (struct sim_asked){p->request, p->clock, p->tables == 0 && p->dense};
             return;
         }
     }
     sim_fail(w, "I14", "more pulls of worker %u wait than it has permits", pull->sender);
+}
+
+static bool may_answer(const struct sim_world *w, uint32_t s, const struct sim_asked *a,
+                       uint64_t least)
+{
+    const uint64_t *last = w->shard[s].history.last;
+    if (a->dense)
+        return a->clock <= last[job_carrier(s, w->conf.workers)];
+    return a->clock <= least + w->conf.permits - 1;
 }
 
 void sim_check_pulls(struct sim_world *w, uint32_t s, const struct shard_view *before,
@@ -514,8 +535,8 @@ void sim_check_pulls(struct sim_world *w, uint32_t s, const struct shard_view *b
     struct sim_shard *sh = &w->shard[s];
     struct sim_history *h = &sh->history;
     uint64_t most, least = clocks(w, s, &most);
-    if ((!w->conf.ssp && !w->conf.bsp) || before->e != after->e || before->loading ||
-        after->loading || before->fault || after->fault)
+    if ((!w->conf.ssp && !w->conf.bsp && !w->conf.allreduce) || before->e != after->e ||
+        before->loading || after->loading || before->fault || after->fault)
         return;
     if (most - least > w->conf.permits)
         sim_fail(w, "I17", "shard %u applied clock %llu of one worker, %llu of another", s,
@@ -524,16 +545,16 @@ void sim_check_pulls(struct sim_world *w, uint32_t s, const struct shard_view *b
         note_asked(w, s, pull);
     for (uint32_t i = 0; i < sh->answers; i++) {
         struct sim_asked *a = find_asked(h, sh->answer[i].rank, sh->answer[i].request);
-        if (a != NULL && a->clock > least + w->conf.permits - 1)
+        if (a != NULL && !may_answer(w, s, a, least))
             sim_fail(w, "I17", "shard %u answered a pull of clock %llu, some worker's are %llu", s,
                      (unsigned long long)a->clock, (unsigned long long)least);
         if (a != NULL)
             a->clock = 0;
     }
     for (uint32_t r = 0; r < w->conf.workers && !sh->ended; r++) {
-        for (size_t i = 0; i < SIM_ASKED_MAX; i++) {
+        for (size_t i = 0; i < 2 * SIM_ASKED_MAX; i++) {
             uint64_t clock = h->asked[r][i].clock;
-            if (clock != 0 && clock <= least + w->conf.permits - 1)
+            if (clock != 0 && may_answer(w, s, &h->asked[r][i], least))
                 sim_fail(w, "I18", "shard %u let a pull of clock %llu of worker %u wait at %llu", s,
                          (unsigned long long)clock, r, (unsigned long long)least);
         }
@@ -542,18 +563,22 @@ void sim_check_pulls(struct sim_world *w, uint32_t s, const struct shard_view *b
 
 /* ---- takes ---- */
 
-static void shadow_push(struct sim_world *w, uint32_t s, const struct sim_push *q, uint64_t step)
+static void shadow_push(struct sim_world *w, uint32_t s, const struct sim_push *q)
 {
     struct sim_history *h = &w->shard[s].history;
     uint64_t block[8];
     uint32_t slots[512];
+    applier_begin(h->shadow_applier);
     for (uint32_t t = 0; t < w->plan.tables_used; t++) {
         struct applier_result result = {0};
         struct errbuf err = ERRBUF_INIT;
         const uint64_t *keys = q->key;
         size_t n = q->n;
+        uint64_t step = w->plan.tables[t].kind == PLAN_SPARSE ? q->step : q->dense_step;
         if (w->plan.tables[t].kind != PLAN_SPARSE) {
             uint64_t first, end;
+            if (!q->dense)
+                continue;
             plan_blocks_of(&w->plan.tables[t], s, w->conf.shards, &first, &end);
             for (n = 0; first + n < end; n++)
                 block[n] = first + n;
@@ -596,8 +621,9 @@ static bool tree_block(const struct sim_push *leaf, size_t lo, size_t hi, size_t
 {
     float right[DENSE_BLOCK];
     if (hi - lo == 1) {
-        memcpy(out, leaf[lo].grad[t] + block * DENSE_BLOCK, sizeof right);
-        return leaf[lo].begin < leaf[lo].end;
+        if (leaf[lo].dense)
+            memcpy(out, leaf[lo].grad[t] + block * DENSE_BLOCK, sizeof right);
+        return leaf[lo].dense;
     }
     size_t middle = lo + (hi - lo) / 2;
     bool l = tree_block(leaf, lo, middle, t, block, out);
@@ -615,10 +641,12 @@ static size_t blocks_here(const struct sim_world *w, uint32_t t, uint32_t s)
 }
 
 /* One clock: all its pushes as one. */
-static void shadow_clock(struct sim_world *w, uint32_t s, const struct sim_push *leaf,
-                         uint64_t step)
+static void shadow_clock(struct sim_world *w, uint32_t s, const struct sim_push *leaf)
 {
-    struct sim_push q = {.key = mem_array(512, sizeof *q.key)};
+    struct sim_push q = {.key = mem_array(512, sizeof *q.key),
+                         .step = leaf[0].step,
+                         .dense_step = leaf[0].step,
+                         .dense = true};
     for (uint32_t r = 0; r < w->conf.workers; r++) {
         for (size_t i = 0; i < leaf[r].n; i++) {
             size_t j = 0;
@@ -639,7 +667,7 @@ static void shadow_clock(struct sim_world *w, uint32_t s, const struct sim_push 
                 tree_block(leaf, 0, w->conf.workers, t, i, q.grad[t] + i * dim);
         }
     }
-    shadow_push(w, s, &q, step);
+    shadow_push(w, s, &q);
     release_push(&q);
 }
 
@@ -648,13 +676,12 @@ static void check_shadow(struct sim_world *w, uint32_t s, uint64_t step)
     struct sim_history *h = &w->shard[s].history;
     struct sim_rows rows = {0};
     size_t each = w->conf.bsp ? w->conf.workers : 1; /* pushes a step */
-    uint64_t first = step - (h->used - h->shadowed) / each;
     applier_schedule(h->shadow_applier, &w->shard[s].schedule);
     for (; h->shadowed < h->used; h->shadowed += each) {
         if (w->conf.bsp)
-            shadow_clock(w, s, &h->push[h->shadowed], ++first);
+            shadow_clock(w, s, &h->push[h->shadowed]);
         else
-            shadow_push(w, s, &h->push[h->shadowed], ++first);
+            shadow_push(w, s, &h->push[h->shadowed]);
     }
     sim_rows_take(&rows, h->shadow);
     same_rows(w, &rows, &h->take_rows, h->shadow_applier, h->shadow, step, "I6", s);

@@ -52,6 +52,8 @@ void sim_job(struct job *j, const struct sim_conf *conf)
     j->train.staleness = conf->permits - 1;
     j->train.consistency = conf->bsp ? JOB_BSP : conf->ssp ? JOB_SSP : JOB_ASYNC;
     j->train.slices = conf->bsp ? SIM_SLICES : 0;
+    j->train.dense = conf->allreduce ? JOB_DENSE_ALLREDUCE : JOB_DENSE_PS;
+    j->cluster.workers = conf->workers;
     j->train.plateau.factor = conf->plateau_factor;
     j->train.plateau.rate_min = 1e-6;
     j->train.plateau.delta = 1e-6;
@@ -175,10 +177,26 @@ void sim_gradients(const struct sim_conf *conf, struct flight *f, uint32_t rank)
     struct grads g = {f->grad_rows[0], f->grad_rows[1], f->grad_dense, f->grad_stat};
     if (conf->bsp)
         sliced(conf, f, rank);
-    else if (conf->ssp)
+    else if (conf->ssp || conf->allreduce)
         gradients(conf, f->epoch, f->part_begin, f->part_end, f->keys, f->unique, f->rows[1], &g);
     else
         gradients(conf, f->epoch, f->begin, f->end, f->keys, f->unique, f->rows[1], &g);
+}
+
+void sim_sum_dense(const struct sim_conf *conf, struct flight *const *of_rank)
+{
+    float sum[DENSE_FLOATS];
+    const float *list[SIM_WORKERS_MAX];
+    for (int stat = 0; stat < 2; stat++) {
+        const size_t n = stat ? DENSE_BLOCK : DENSE_FLOATS;
+        for (uint32_t r = 0; r < conf->workers; r++) {
+            const struct flight *f = of_rank[r];
+            list[r] = f->part_begin == f->part_end ? NULL : stat ? f->grad_stat : f->grad_dense;
+        }
+        merge_arrays(list, conf->workers, n, sum);
+        for (uint32_t r = 0; r < conf->workers; r++)
+            memcpy(stat ? of_rank[r]->grad_stat : of_rank[r]->grad_dense, sum, n * sizeof *sum);
+    }
 }
 
 void sim_expected_sums(const struct sim_conf *conf, uint64_t epochs, int64_t (*out)[2])

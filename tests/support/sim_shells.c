@@ -169,6 +169,7 @@ void sim_shard_start(struct sim_world *w, uint32_t s, uint64_t boot)
                               .orphan_us = w->job.cluster.orphan,
                               .workers_max = SIM_WORKERS_MAX,
                               .consistency = (enum job_consistency)w->job.train.consistency,
+                              .allreduce = w->conf.allreduce,
                               .batch = w->job.train.batch,
                               .staleness = (uint32_t)w->job.train.staleness,
                               .pool = w->pool};

@@ -26,6 +26,9 @@ void sim_worker_start(struct sim_world *w, uint32_t rank, uint64_t boot, uint64_
                                .plan = &w->plan,
                                .permits = w->conf.permits,
                                .dealt = job_deals(&w->job),
+                               .clocks = w->conf.bsp || w->conf.ssp,
+                               .allreduce = w->conf.allreduce,
+                               .dense_apart = w->conf.allreduce && !w->conf.bsp,
                                .leases_max = 2,
                                .beat_us = w->job.cluster.beat,
                                .resend_us = w->job.cluster.resend,
@@ -170,7 +173,7 @@ static void fill(struct sim_world *w, uint32_t rank, struct flight *f, uint64_t 
         f->part_end = job_part_at(f->begin, f->end, (rank + 1) * each, SIM_SLICES);
         begin = f->part_begin;
         end = f->part_end;
-    } else if (w->conf.ssp && !f->eval) {
+    } else if ((w->conf.ssp || w->conf.allreduce) && !f->eval) {
         begin = f->part_begin = job_part_at(f->begin, f->end, rank, w->conf.workers);
         end = f->part_end = job_part_at(f->begin, f->end, rank + 1, w->conf.workers);
     }
@@ -229,20 +232,61 @@ static bool feed_eval(struct sim_world *w, uint32_t rank)
     return true;
 }
 
-static void computed(struct sim_world *w, uint32_t rank, struct flight *f)
+static void finished(struct sim_world *w, uint32_t rank, enum client_event_kind kind,
+                     struct flight *f)
 {
     struct sim_worker *k = &w->worker[rank];
     k->computing = false;
     k->lents--;
     memmove(&k->lent[0], &k->lent[1], k->lents * sizeof k->lent[0]);
+    give(w, rank, kind, f, NULL);
+    compute_soon(w, rank);
+}
+
+/* The dense block that counts records has all before this step, and no other (allreduce, bsp). */
+static void check_fresh(struct sim_world *w, uint32_t rank, const struct flight *f)
+{
+    const double want = (double)(f->epoch * w->conf.records + f->begin);
+    if ((w->conf.allreduce || w->conf.bsp) && w->conf.plateau_factor == 1 &&
+        (double)f->dense[3 * DENSE_BLOCK] != want)
+        sim_fail(w, "I19", "worker %u computes on a dense part of %g records, %g are before", rank,
+                 (double)f->dense[3 * DENSE_BLOCK], want);
+}
+
+/* "MPI": once all ranks have computed their part of a step, they have the sum; a dead one is waited for in vain. */
+static void sum(struct sim_world *w)
+{
+    struct flight *of_rank[SIM_WORKERS_MAX];
+    for (uint32_t r = 0; r < w->conf.workers; r++) {
+        of_rank[r] = w->worker[r].summing;
+        if (of_rank[r] == NULL)
+            return;
+        if (of_rank[r]->begin != of_rank[0]->begin || of_rank[r]->epoch != of_rank[0]->epoch)
+            sim_fail(w, "allreduce", "workers sum steps at %llu and %llu",
+                     (unsigned long long)of_rank[r]->begin, (unsigned long long)of_rank[0]->begin);
+    }
+    sim_sum_dense(&w->conf, of_rank);
+    for (uint32_t r = 0; r < w->conf.workers; r++) {
+        w->worker[r].summing = NULL;
+        sim_after(w, 1 + sim_rand(w, 500), SIM_SUMMED, SIM_WORKER + r)->flight = of_rank[r];
+    }
+}
+
+static void computed(struct sim_world *w, uint32_t rank, struct flight *f)
+{
     if (f->eval) {
         evaluated(w, rank, f);
-        give(w, rank, CLIENT_DROP, f, NULL);
-    } else {
-        sim_gradients(&w->conf, f, rank);
-        give(w, rank, CLIENT_GRADS, f, NULL);
+        finished(w, rank, CLIENT_DROP, f);
+        return;
     }
-    compute_soon(w, rank);
+    check_fresh(w, rank, f);
+    sim_gradients(&w->conf, f, rank);
+    if (!w->conf.allreduce) {
+        finished(w, rank, CLIENT_GRADS, f);
+        return;
+    }
+    w->worker[rank].summing = f;
+    sum(w);
 }
 
 void sim_worker_event(struct sim_world *w, uint32_t rank, struct sim_event *ev, struct msg *m)
@@ -251,6 +295,7 @@ void sim_worker_event(struct sim_world *w, uint32_t rank, struct sim_event *ev, 
     switch (ev->kind) {
     case SIM_MSG: give(w, rank, CLIENT_MSG, NULL, m); break;
     case SIM_GRADS: computed(w, rank, ev->flight); break;
+    case SIM_SUMMED: finished(w, rank, CLIENT_GRADS, ev->flight); break;
     case SIM_EVALUATED: {
         struct client_event e = {
             .kind = CLIENT_EVALUATED, .now_us = w->now_us, .evaluate = ev->k, .result = ev->result};

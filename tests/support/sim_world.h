@@ -42,6 +42,7 @@ struct sim_conf {
     uint32_t keys; /* universe of keys */
     bool bsp;      /* workers: 1, 2 or 4; permits: 1 */
     bool ssp;
+    bool allreduce; /* train.dense */
     bool has_valid;
     bool replay;           /* table emb: Adam with exact L2 instead of Adagrad */
     double plateau_factor; /* 1: the rate never changes */
@@ -75,6 +76,7 @@ enum sim_kind {
     SIM_TICK,
     SIM_GRADS,     /* worker: a flight is computed */
     SIM_EVALUATED, /* worker: all ranks have evaluated */
+    SIM_SUMMED,    /* worker: all ranks have computed a step; allreduce */
     SIM_FENCED,
     SIM_COMMITTED,
     SIM_STOP,
@@ -111,7 +113,9 @@ struct sim_rows { /* a copy of a shard's rows, by table, keys rising */
 struct sim_push { /* one that a shard has applied */
     uint32_t rank;
     uint64_t seq, tag, epoch, split, begin, end;
-    uint64_t *key; /* (n) this shard's keys in the order of the gradients; owned */
+    uint64_t step, dense_step; /* that it was */
+    bool dense;                /* it brought dense gradients */
+    uint64_t *key;             /* (n) this shard's keys in the order of the gradients; owned */
     uint32_t n;
     float *grad[PLAN_TABLES_MAX]; /* owned */
 };
@@ -125,7 +129,8 @@ struct sim_history {
     struct sim_push stored[SIM_WORKERS_MAX]; /* bsp: of the clock under way */
     struct sim_asked { /* pulls that were not answered at once; clock 0: none */
         uint64_t request, clock;
-    } asked[SIM_WORKERS_MAX][SIM_ASKED_MAX];
+        bool dense; /* that part alone */
+    } asked[SIM_WORKERS_MAX][2 * SIM_ASKED_MAX];
     /* -- at the take of k -- */
     uint64_t k, step;
     size_t take_used;
@@ -163,6 +168,7 @@ struct sim_worker {
     uint32_t leases;
     struct flight *lent[SIM_FLIGHTS_MAX]; /* first in, first out */
     uint32_t lents;
+    struct flight *summing; /* allreduce: computed, waits for the other ranks */
     bool computing, ended;
     int code;
     /* -- evaluation -- */
@@ -295,6 +301,8 @@ void sim_job(struct job *j, const struct sim_conf *conf);
 size_t sim_batch_keys(const struct sim_conf *conf, uint64_t epoch, uint64_t begin, uint64_t end,
                       uint64_t *out_keys, size_t cap);
 void sim_gradients(const struct sim_conf *conf, struct flight *f, uint32_t rank);
+/* The tree of all ranks' dense gradients, on each of them. */
+void sim_sum_dense(const struct sim_conf *conf, struct flight *const *of_rank);
 /* What table sum must hold after so many epochs: out[key], keys + 1 of them. */
 void sim_expected_sums(const struct sim_conf *conf, uint64_t epochs, int64_t (*out)[2]);
 

@@ -188,40 +188,6 @@ static void test_read(void **state)
     assert_null(j);
 }
 
-static void cell_is(const char *text, enum json_kind kind, const char *want)
-{
-    struct json *j;
-    struct errbuf err = ERRBUF_INIT;
-    char room[JSON_CELL_ROOM], whole[64];
-    size_t n = 0;
-    snprintf(whole, sizeof whole, "{\"a\": %s}", text);
-    assert_int_equal(json_parse(whole, strlen(whole), "t", &j, &err), ST_OK);
-    assert_int_equal(json_kind(json_get(j, "a")), kind);
-    const char *cell = json_cell(json_get(j, "a"), room, &n);
-    if (want == NULL) {
-        assert_null(cell);
-    } else {
-        assert_int_equal(n, strlen(want));
-        assert_memory_equal(cell, want, n);
-    }
-    json_free(j);
-}
-
-static void cells_as_a_log_has_them(void **state)
-{
-    (void)state;
-    cell_is("\"12 x\"", JSON_TEXT, "12 x");
-    cell_is("-9223372036854775808", JSON_WHOLE, "-9223372036854775808");
-    cell_is("0.1", JSON_FRACTION, "0.10000000000000001");
-    cell_is("-1.7976931348623157e308", JSON_FRACTION, "-1.7976931348623157e+308");
-    cell_is("true", JSON_BOOL, "1");
-    cell_is("false", JSON_BOOL, "0");
-    cell_is("null", JSON_NIL, NULL);
-    cell_is("[1]", JSON_LIST, NULL);
-    cell_is("{}", JSON_MAP, NULL);
-    assert_int_equal(json_kind(NULL), JSON_NONE);
-}
-
 /* Our writer against jansson's own, letter by letter. */
 static void same_as_jansson(json_t *j)
 {
@@ -315,6 +281,40 @@ static void test_trees_as_jansson_writes_them(void **state)
         same_as_jansson((json_t *)parse(texts[i]));
 }
 
+static void cell_is(const char *text, enum json_kind kind, const char *want)
+{
+    struct json *j;
+    struct errbuf err = ERRBUF_INIT;
+    char room[JSON_CELL_ROOM], whole[64];
+    size_t n = 0;
+    snprintf(whole, sizeof whole, "{\"a\": %s}", text);
+    assert_int_equal(json_parse(whole, strlen(whole), "t", &j, &err), ST_OK);
+    assert_int_equal(json_kind(json_get(j, "a")), kind);
+    const char *cell = json_cell(json_get(j, "a"), room, &n);
+    if (want == NULL) {
+        assert_null(cell);
+    } else {
+        assert_int_equal(n, strlen(want));
+        assert_memory_equal(cell, want, n);
+    }
+    json_free(j);
+}
+
+static void cells_as_a_log_has_them(void **state)
+{
+    (void)state;
+    cell_is("\"12 x\"", JSON_TEXT, "12 x");
+    cell_is("-9223372036854775808", JSON_WHOLE, "-9223372036854775808");
+    cell_is("0.1", JSON_FRACTION, "0.10000000000000001");
+    cell_is("-1.7976931348623157e308", JSON_FRACTION, "-1.7976931348623157e+308");
+    cell_is("true", JSON_BOOL, "1");
+    cell_is("false", JSON_BOOL, "0");
+    cell_is("null", JSON_NIL, NULL);
+    cell_is("[1]", JSON_LIST, NULL);
+    cell_is("{}", JSON_MAP, NULL);
+    assert_int_equal(json_kind(NULL), JSON_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,9 +324,9 @@ int main(void)
         cmocka_unit_test(test_foreign_text),
         cmocka_unit_test(test_bad_utf8_is_written_anyway),
         cmocka_unit_test(test_read),
-        cmocka_unit_test(cells_as_a_log_has_them),
         cmocka_unit_test(test_numbers_as_jansson_writes_them),
         cmocka_unit_test(test_trees_as_jansson_writes_them),
+        cmocka_unit_test(cells_as_a_log_has_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -335,12 +335,12 @@ static void test_dump_loads_again(void **state)
     sets("train.free=-1.7976931348623157e308");
     sets("cluster.wait=1500us");
     struct buffer a = BUFFER_INIT, b = BUFFER_INIT;
-    options_dump(&table, &conf, 0, &a);
+    options_dump(&table, 0, table.rows_used, &conf, 0, &a);
     struct conf first = conf;
     memset(&conf, 0, sizeof conf);
     options_defaults(&table, &conf);
     loads(buffer_text(&a));
-    options_dump(&table, &conf, 0, &b);
+    options_dump(&table, 0, table.rows_used, &conf, 0, &b);
     assert_string_equal(buffer_text(&a), buffer_text(&b));
     assert_string_equal(first.text, conf.text);
     assert_int_equal(conf.words.used, 12);
@@ -356,7 +356,7 @@ static void test_dump_text(void **state)
 {
     (void)state;
     struct buffer b = BUFFER_INIT;
-    options_dump(&table, &conf, 2, &b); /* kind is lr: widths don't apply */
+    options_dump(&table, 0, table.rows_used, &conf, 2, &b); /* kind is lr: widths don't apply */
     assert_string_equal(buffer_text(&b), "  top: plain\n"
                                          "  train:\n"
                                          "    flag: true\n"

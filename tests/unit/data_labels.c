@@ -1,6 +1,7 @@
 /* data_labels.c - several labels and whose a record is: from text to batches, with cells that are empty. */
 #include "tests/unit/data_case.h"
 
+#include "common/data/baselines.h"
 #include "common/data/convert.h"
 #include "common/data/dataset.h"
 
@@ -93,7 +94,7 @@ static void popularity(void **state)
 {
     struct job job;
     struct convert_result r;
-    struct popularity_result got, again;
+    struct baselines got, again;
     (void)state;
     const char *fields = "  fields:\n    - {name: y, type: label}\n    - {name: z, type: label}\n"
                          "    - {name: item, type: item}\n  bad_max: 1\n";
@@ -106,10 +107,11 @@ static void popularity(void **state)
         case_job(&job, data);
         assert_int_equal(convert_job(&job, case_path(dir), NULL, NULL, &r, &err), ST_OK);
         assert_int_equal(
-            popularity_score(&job, case_path(dir), PART_TEST, more ? &again : &got, &err), ST_OK);
+            baselines_of(&job, case_path(dir), PART_TEST, NULL, more ? &again : &got, &err), ST_OK);
         job_release(&job);
     }
-    assert_true(got.auc == again.auc && got.logloss == again.logloss && got.auc == 1);
+    const struct baseline *a = &got.of[BASELINE_POPULARITY], *b = &again.of[BASELINE_POPULARITY];
+    assert_true(a->auc == b->auc && a->logloss == b->logloss && a->auc == 1);
 }
 
 int main(void)

@@ -220,6 +220,26 @@ static void windows(void **state)
     batch_release(&b);
     dataset_close(d);
     release(NULL);
+    /* What is learned is of the first window: a mean, and which ids are known. */
+    case_text("wf.csv", "y,t,x,i\n1,100000,7,new\n0,5,1,a\n1,9,2,a\n0,6,3,b\n1,100001,7,new\n");
+    case_job(
+        &job,
+        "  train: wf.csv\n  split: {by: window, window: 1d}\n  fields:\n"
+        "    - {name: y, type: label}\n    - {name: t, type: time}\n"
+        "    - {name: x, type: float, norm: minmax}\n    - {name: i, type: id, min_count: 2}\n");
+    must_convert("windows_fit");
+    d = open_part("windows_fit", PART_TRAIN);
+    all_rows(d, &b);
+    static const float SCALED[] = {0, 1, .5f};
+    for (size_t i = 0; i < 3; i++)
+        assert_true(b.floats[i] == SCALED[i]);
+    assert_true(b.index[0] == b.index[2]); /* a, twice there */
+    assert_true(b.index[1] == b.index[3] &&
+                b.index[1] != b.index[0]); /* b is rare, new is unknown */
+    assert_true(b.index[3] == b.index[4]);
+    batch_release(&b);
+    dataset_close(d);
+    release(NULL);
     /* Another split has no windows. */
     case_job(&job, "  train: w.csv\n  bad_max: .5\n  fields:\n    - {name: y, type: label}\n"
                    "    - {name: t, type: time}\n    - {name: i, type: id, column: x}\n");

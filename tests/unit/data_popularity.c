@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "common/base/rng.h"
+#include "common/data/baselines.h"
 #include "common/data/convert.h"
 
 static double auc_slow(const double *score, const int *y, size_t n)
@@ -41,7 +42,7 @@ static void popularity(void **state)
     double all[ITEMS + 5] = {0}, positive[ITEMS + 5] = {0}, sum = 0, loss = 0;
     struct job job;
     struct convert_result r;
-    struct popularity_result got;
+    struct baselines got;
     (void)state;
     log_of("ptrain.csv", 0, TRAIN, item, y);
     log_of("ptest.csv", 5000, TEST, test_item, test_y);
@@ -65,11 +66,11 @@ static void popularity(void **state)
                  named ? "item" : "id");
         case_job(&job, data);
         assert_int_equal(convert_job(&job, case_path("pop"), NULL, NULL, &r, &err), ST_OK);
-        assert_int_equal(popularity_score(&job, case_path("pop"), PART_TEST, &got, &err), ST_OK);
+        assert_int_equal(baselines_of(&job, case_path("pop"), PART_TEST, NULL, &got, &err), ST_OK);
         assert_string_equal(got.field, "item");
-        assert_true(fabs(got.auc - auc_slow(score, test_y, TEST)) < 1e-12);
-        assert_true(fabs(got.logloss - loss / TEST) < 1e-12);
-        assert_int_equal(popularity_score(&job, case_path("pop"), PART_VALID, &got, &err),
+        assert_true(fabs(got.of[BASELINE_POPULARITY].auc - auc_slow(score, test_y, TEST)) < 1e-12);
+        assert_true(fabs(got.of[BASELINE_POPULARITY].logloss - loss / TEST) < 1e-12);
+        assert_int_equal(baselines_of(&job, case_path("pop"), PART_VALID, NULL, &got, &err),
                          ST_NOT_FOUND);
         job_release(&job);
     }
@@ -79,12 +80,12 @@ static void nothing_to_be_popular(void **state)
 {
     struct job job;
     struct convert_result r;
-    struct popularity_result got;
+    struct baselines got;
     (void)state;
     case_text("p.svm", "1 1:1\n0 2:1\n");
     case_job(&job, "  train: p.svm\n  test: p.svm\n  format: libsvm\n");
     assert_int_equal(convert_job(&job, case_path("psvm"), NULL, NULL, &r, &err), ST_OK);
-    assert_int_equal(popularity_score(&job, case_path("psvm"), PART_TEST, &got, &err),
+    assert_int_equal(baselines_of(&job, case_path("psvm"), PART_TEST, NULL, &got, &err),
                      ST_NOT_FOUND);
     job_release(&job);
 }

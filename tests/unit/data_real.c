@@ -2,6 +2,7 @@
 #include "tests/unit/data_case.h"
 
 #include "common/base/hash.h"
+#include "common/data/baselines.h"
 #include "common/data/convert.h"
 #include "common/data/dataset.h"
 
@@ -67,7 +68,7 @@ static uint64_t key(const char *vocab, const char *cell)
 static void frappe(void **state)
 {
     struct batch b;
-    struct popularity_result p;
+    struct baselines p;
     (void)state;
     convert("frappe", "frappe_x1/train.csv", "frappe_x1/valid.csv",
             "  train: %s\n  valid: %s\n  bad_max: 0\n  fields:\n    - {name: label, type: label}\n"
@@ -85,8 +86,8 @@ static void frappe(void **state)
     assert_true(b.labels[0] == 1 && b.keys[b.index[0]] == key("user", "34"));
     assert_true(b.keys[b.index[9]] == key("city", "5149")); /* and no CR behind it */
     batch_release(&b);
-    assert_int_equal(popularity_score(&job, case_path("frappe"), PART_VALID, &p, &err), ST_OK);
-    assert_true(p.auc > .91 && p.auc < .94);
+    assert_int_equal(baselines_of(&job, case_path("frappe"), PART_VALID, NULL, &p, &err), ST_OK);
+    assert_true(p.of[BASELINE_POPULARITY].auc > .91 && p.of[BASELINE_POPULARITY].auc < .94);
 }
 
 static void a9a(void **state)

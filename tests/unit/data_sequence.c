@@ -5,6 +5,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/rng.h"
+#include "common/data/baselines.h"
 #include "common/data/catalog.h"
 #include "common/data/convert.h"
 #include "common/data/dataset.h"
@@ -222,15 +223,32 @@ static void rare_items(void **state)
     assert_int_equal(count_of(&c, "a"), 3);
     assert_int_equal(c.count[catalog_find(&c, oov)], 1);
     catalog_release(&c);
-    /* The same encoder judges other files: of each user the last event. */
+    /* The same encoder judges other files: each event with something before it. */
     struct texts files = {.used = 1};
     char *one = (char *)(uintptr_t)case_text("other", "k a\nk b\nk a\nm a\n");
     files.item = &one;
     must(convert_files(&job, path, &files, case_path("other_cache"), NULL, NULL, &r, &err));
-    assert_string_equal(part_text("other_cache", PART_TEST), "a*>a<");
+    assert_string_equal(part_text("other_cache", PART_TEST), "a>*< a*>a<");
     assert_int_equal(r.rows[PART_TRAIN] + r.rows[PART_VALID], 0);
     encoder_free(e);
     oov = 0;
+    release();
+}
+
+/* Histories of other files are of the job's log and theirs, in the order of time; what both have is one event. */
+static void other_files(void **state)
+{
+    struct texts files = {.used = 1};
+    char path[1100];
+    (void)state;
+    begin("u a 1\nu b 2\nu c 5\nu c 6\nv a 1\nv b 2\nv c 3\nv c 4\n", TIMED);
+    must(convert("mine"));
+    snprintf(path, sizeof path, "%s/encoder.bin", case_path("mine"));
+    char *one =
+        (char *)(uintptr_t)case_text("theirs", "u d 3\nu b 2\nu e 9\nv f 3\nw a 1\nw b 2\n");
+    files.item = &one;
+    must(convert_files(&job, path, &files, case_path("theirs_cache"), NULL, NULL, &r, &err));
+    assert_string_equal(part_text("theirs_cache", PART_TEST), "a>b< ab>d< abdcc>e< abc>f< a>b<");
     release();
 }
 
@@ -361,18 +379,20 @@ static void sources_of_records(void **state)
 static void damaged_catalog(void **state)
 {
     struct catalog c = {0}, got;
-    uint64_t keys[3] = {1, 5, 9}, counts[3] = {4, 0, 2};
+    uint64_t keys[3] = {1, 5, 9}, counts[3] = {4, 0, 2}, recent[3] = {1, 0, 2};
     struct buffer b = BUFFER_INIT;
     (void)state;
     c.key = keys;
     c.count = counts;
+    c.recent = recent;
     c.n = 3;
     c.stamp = 77;
     c.counts.users = 5;
     catalog_write(&c, &b);
-    assert_int_equal(b.used, 88 + 3 * 16);
+    assert_int_equal(b.used, 88 + 3 * 24);
     must(catalog_parse(b.data, b.used, "c", &got, &err));
     assert_true(got.n == 3 && got.stamp == 77 && got.counts.users == 5 && got.count[2] == 2);
+    assert_true(got.recent[0] == 1 && got.recent[2] == 2);
     assert_true(catalog_find(&got, 5) == 1 && catalog_find(&got, 6) == CATALOG_NONE);
     catalog_release(&got);
     for (size_t i = 0; i < b.used; i++) {
@@ -537,15 +557,16 @@ static void as_the_plain_one(void **state)
         assert_string_equal(part_text("random", (enum part)p), text);
     }
     expect_ranks(&want);
-    must(popularity_rank(&job, case_path("random"), PART_TEST, &got, &err));
+    must(popularity_rank(&job, case_path("random"), PART_TEST, NULL, false, &got, &err));
     assert_int_equal(got.count, USERS);
     for (int k = 0; k < RANKING_CUTS; k++)
         assert_true(want.hr[k] == got.hr[k] && want.ndcg[k] - got.ndcg[k] < 1e-9 &&
                     got.ndcg[k] - want.ndcg[k] < 1e-9);
     assert_true(want.mrr - got.mrr < 1e-9 && got.mrr - want.mrr < 1e-9);
-    assert_int_equal(popularity_rank(&job, case_path("random"), PART_TRAIN, &got, &err), ST_USAGE);
-    struct popularity_result score;
-    assert_int_equal(popularity_score(&job, case_path("random"), PART_TEST, &score, &err),
+    assert_int_equal(
+        popularity_rank(&job, case_path("random"), PART_TRAIN, NULL, false, &got, &err), ST_USAGE);
+    struct baselines score;
+    assert_int_equal(baselines_of(&job, case_path("random"), PART_TEST, NULL, &score, &err),
                      ST_NOT_FOUND);
     release();
 }
@@ -582,7 +603,7 @@ static void beauty(void **state)
     assert_int_equal(r.sequence.events, 198502);
     assert_int_equal(r.items, 12101);
     assert_int_equal(r.sequence.positions, 131413); /* no history is as long as max */
-    must(popularity_rank(&job, case_path("real"), PART_TEST, &ranks, &err));
+    must(popularity_rank(&job, case_path("real"), PART_TEST, NULL, false, &ranks, &err));
     struct ranking mean = ranking_value(&ranks);
     assert_true(mean.hr[RANKING_10] > .01095 && mean.hr[RANKING_10] < .01105);
     assert_true(mean.ndcg[RANKING_10] > .00525 && mean.ndcg[RANKING_10] < .00535);
@@ -612,6 +633,7 @@ int main(void)
         cmocka_unit_test(long_histories),
         cmocka_unit_test(by_time),
         cmocka_unit_test(rare_items),
+        cmocka_unit_test(other_files),
         cmocka_unit_test(bad_lines),
         cmocka_unit_test(refused),
         cmocka_unit_test(used_again),

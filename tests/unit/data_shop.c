@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "common/data/baselines.h"
 #include "common/data/convert.h"
 #include "common/data/shop.h"
 
@@ -137,7 +138,7 @@ static void shop_log_converts(void **state)
 {
     struct job job;
     struct convert_result r;
-    struct popularity_result got;
+    struct baselines got;
     struct shop_written w;
     (void)state;
     assert_int_equal(shop_write(&small, case_path("s1"), NULL, NULL, NULL, &w, &err), ST_OK);
@@ -151,10 +152,10 @@ static void shop_log_converts(void **state)
         assert_int_equal(r.rows[p], w.lines[p]);
         assert_int_equal(r.positives[p], w.kinds[p][SHOP_CLICK]);
     }
-    assert_int_equal(popularity_score(&job, case_path("s1c"), PART_TEST, &got, &err), ST_OK);
-    if (!(got.auc > .62 && got.auc < .72))
-        print_error("popularity AUC %.4f\n", got.auc);
-    assert_true(got.auc > .62 && got.auc < .72);
+    assert_int_equal(baselines_of(&job, case_path("s1c"), PART_TEST, NULL, &got, &err), ST_OK);
+    if (!(got.of[BASELINE_POPULARITY].auc > .62 && got.of[BASELINE_POPULARITY].auc < .72))
+        print_error("popularity AUC %.4f\n", got.of[BASELINE_POPULARITY].auc);
+    assert_true(got.of[BASELINE_POPULARITY].auc > .62 && got.of[BASELINE_POPULARITY].auc < .72);
     job_release(&job);
 }
 

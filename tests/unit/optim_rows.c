@@ -267,7 +267,8 @@ static void plain_is_fast(enum optim_path path, const struct plan_table *t, uint
     fast = plain;
     uint64_t last = rng_below(rng, 2) == 0 ? 0 : rng_below(rng, 80000);
     for (int i = 0; i < touches; i++) {
-        const uint64_t step = last + some_gap(rng);
+        const bool again = last > 0 && rng_below(rng, 5) == 0; /* a further one of the same step */
+        const uint64_t step = last + (again ? 0 : some_gap(rng));
         for (uint32_t j = 0; j < t->dim; j++)
             g[j] = nasty(rng);
         optim_apply(o, fast.w, fast.state, g, last, step);

@@ -35,6 +35,7 @@ enum {
 struct world {
     struct job job;
     struct plan plan;
+    const struct windows *windows; /* of the next setup */
     struct head *h;
     uint64_t now_us, e;
     struct msg_shard_state shard[PEERS];
@@ -160,6 +161,7 @@ static void tell_worker(struct world *w, uint32_t r)
 static void setup_from(struct world *w, bool has_valid, const struct manifest *base)
 {
     struct job_optim sgd = {.kind = JOB_SGD, .rate = 1, .l2_mode = JOB_L2_TOUCHED};
+    const struct windows *windows = w->windows;
     memset(w, 0, sizeof *w);
     w->job.train.epochs = 2;
     w->job.train.batch = 10;
@@ -180,7 +182,8 @@ static void setup_from(struct world *w, bool has_valid, const struct manifest *b
                              .shards = PEERS,
                              .workers = PEERS,
                              .records = RECORDS,
-                             .has_valid = has_valid};
+                             .has_valid = has_valid,
+                             .windows = windows};
     w->h = head_new(&conf);
     w->now_us = 1000000;
     for (uint32_t i = 0; i < PEERS; i++) {
@@ -197,6 +200,7 @@ static void setup_from(struct world *w, bool has_valid, const struct manifest *b
 
 static void setup(struct world *w)
 {
+    w->windows = NULL;
     setup_from(w, false, NULL);
 }
 
@@ -778,6 +782,7 @@ static void an_epoch_ends_quiet_evaluated_decided_cut(void **state)
 {
     struct world w;
     (void)state;
+    w.windows = NULL;
     setup_from(&w, true, NULL);
     join(&w);
     /* whoever tells it: progress is what counts */
@@ -830,6 +835,126 @@ static void an_epoch_ends_quiet_evaluated_decided_cut(void **state)
     release(&w);
 }
 
+/* One worker pushes all of the present window; all that is left of it, lease by lease. */
+static void window_worked_off(struct world *w, uint64_t epoch, uint64_t first, uint64_t records)
+{
+    struct msg_worker_state *k = &w->worker[0];
+    for (uint64_t at = 0; at < records;) {
+        k->leased = k->leased + 1;
+        k->room = 0; /* one lease at a time */
+        tell_worker(w, 0);
+        const struct msg_lease l = w->lease[WORKER];
+        assert_true(l.number == k->leased && l.begin == at && l.epoch == epoch);
+        assert_true(l.first == first && l.records == records);
+        k->leases = 1;
+        k->progress[0] = (struct msg_progress){.epoch = epoch, .split = l.split, .upto = l.end};
+        for (uint32_t s = 0; s < PEERS; s++) {
+            w->shard[s].applied += l.end - l.begin;
+            w->shard[s].pushes++;
+            tell_shard(w, s);
+        }
+        at = l.end;
+        k->room = at < records;
+        tell_worker(w, 0);
+    }
+}
+
+/* Windows of 50, 250 and 20 records: each is judged before a lease of it is given, the first and nothing behind the last
+ * not at all; positions count from where it begins. */
+static void windows_are_judged_before_they_are_lent(void **state)
+{
+    uint64_t first[] = {0, 50, 300, 320};
+    int64_t from[] = {0, 86400000000, 172800000000};
+    const struct windows windows = {.first = first, .from = from, .used = 3};
+    struct world w;
+    (void)state;
+    w.windows = &windows;
+    setup_from(&w, true, NULL); /* a valid part changes nothing */
+    w.job.cluster.full_every = 1;
+    w.worker[0].room = 1;
+    w.worker[1].room = 0;
+    join(&w);
+    for (uint64_t k = 0; k < 3; k++) {
+        window_worked_off(&w, k, first[k], first[k + 1] - first[k]);
+        if (k < 2) {
+            assert_int_equal(w.order[WORKER].evaluate, k + 1);
+            assert_int_equal(w.order[WORKER].evaluate_first, first[k + 1]);
+            assert_int_equal(w.order[WORKER].evaluate_records, first[k + 2] - first[k + 1]);
+            w.worker[0].evaluated = k + 1;
+            w.worker[0].auc = .5 + (double)k / 8;
+            w.worker[0].logloss = .25;
+            tell_worker(&w, 0);
+        }
+        assert_int_equal(view(&w).mode, MODE_HOLD);
+        const uint64_t leases = w.leases[WORKER];
+        w.worker[0].room = 1;
+        hold_and_take(&w);
+        durable(&w, 0, k + 1);
+        durable(&w, 1, k + 1);
+        assert_true(w.commits);
+        assert_true(w.manifest->epoch == k + 1 && w.manifest->applied == first[k + 1]);
+        assert_true(w.manifest->splits_used == 0 && w.manifest->best == k + 1);
+        assert_int_equal(w.leases[WORKER], leases);
+        step(&w, (struct head_event){.kind = HEAD_COMMITTED});
+    }
+    char *report = head_report(w.h, w.now_us);
+    assert_non_null(strstr(report, "\"from\": \"1970-01-03T00:00:00Z\", \"records\": 20,"));
+    assert_non_null(strstr(report, "\"auc\": 0.625,"));
+    free(report);
+    ends_with(&w, 0, "done");
+    release(&w);
+}
+
+/* The base stands in the middle of the second window; with other windows in front it is another log. */
+static void windows_go_on_from_the_base(void **state)
+{
+    uint64_t first[] = {0, 50, 300, 320};
+    int64_t from[] = {0, 1, 2};
+    const struct windows windows = {.first = first, .from = from, .used = 3};
+    struct manifest_split split = {.split = 1, .upto = 17};
+    struct manifest base;
+    struct world w;
+    struct job none = {0};
+    struct recipe recipe;
+    (void)state;
+    manifest_init(&base);
+    base.k = 5;
+    base.e = 3;
+    base.epoch = 1;
+    base.records = 250;
+    base.split_records = 10;
+    base.splits = &split;
+    base.splits_used = 1;
+    base.applied = 57;
+    recipe_init(&recipe, &none);
+    base.recipe = recipe_text(&recipe);
+    for (int other = 0; other < 2; other++) {
+        first[1] = other ? 60 : 50;
+        first[2] = other ? 310 : 300;
+        w.windows = &windows;
+        setup_from(&w, false, &base);
+        if (other) {
+            assert_true(w.exits);
+            assert_int_equal(w.code, 3);
+            assert_non_null(strstr(w.text, "the files of data.train changed"));
+        } else {
+            gather(&w);
+            for (uint32_t i = 0; i < PEERS; i++) {
+                w.shard[i].applied = 57;
+                w.worker[i].room = i == 0 ? 2 : 0;
+                tell_shard(&w, i);
+                tell_worker(&w, i);
+            }
+            assert_int_equal(w.leases[WORKER], 2);
+            assert_true(w.lease[WORKER].begin == 17 && w.lease[WORKER].end == 20);
+            assert_true(w.lease[WORKER].first == 50 && w.lease[WORKER].records == 250);
+        }
+        release(&w);
+    }
+    free(base.recipe);
+    recipe_release(&recipe);
+}
+
 static void it_begins_from_what_the_base_says(void **state)
 {
     struct world w;
@@ -848,6 +973,7 @@ static void it_begins_from_what_the_base_says(void **state)
     struct recipe recipe;
     recipe_init(&recipe, &none);
     base.recipe = recipe_text(&recipe);
+    w.windows = NULL;
     setup_from(&w, false, &base);
     gather(&w);
     assert_int_equal(w.order[SHARD].base, 5);
@@ -895,6 +1021,7 @@ static void bsp_lends_the_same_to_all_and_cuts_between_steps(void **state)
 {
     struct world w;
     (void)state;
+    w.windows = NULL;
     setup_from(&w, false, NULL);
     head_free(w.h);
     w.job.train.consistency = JOB_BSP;
@@ -960,6 +1087,8 @@ int main(void)
         cmocka_unit_test(asked_to_stop_it_makes_a_cut_first),
         cmocka_unit_test(what_cannot_be_saved_ends_the_run),
         cmocka_unit_test(an_epoch_ends_quiet_evaluated_decided_cut),
+        cmocka_unit_test(windows_are_judged_before_they_are_lent),
+        cmocka_unit_test(windows_go_on_from_the_base),
         cmocka_unit_test(it_begins_from_what_the_base_says),
         cmocka_unit_test(without_an_incarnation_it_ends),
         cmocka_unit_test(bsp_lends_the_same_to_all_and_cuts_between_steps),

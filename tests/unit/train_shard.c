@@ -212,10 +212,21 @@ static struct msg *push(struct world *w, uint32_t rank, uint64_t seq, uint64_t b
         .rank = rank, .seq = seq, .tag = w->open, .n = n, .begin = begin, .end = begin + 5};
     m->frames = 5;
     m->frame[0] = frame_pool_get(w->pool, n * sizeof(uint64_t));
-    memcpy(m->frame[0].data, w->key, n * sizeof(uint64_t));
+    if (n > 0)
+        memcpy(m->frame[0].data, w->key, n * sizeof(uint64_t));
     m->frame[1] = floats(w, n * 2, -1);
     m->frame[2] = floats(w, n, -1);
     m->frame[3] = floats(w, BLOCKS * DENSE_BLOCK, -1);
+    return m;
+}
+
+/* No records: so no dense gradients either. */
+static struct msg *empty_push(struct world *w, uint32_t rank, uint64_t seq, uint64_t at)
+{
+    struct msg *m = push(w, rank, seq, at, 0);
+    m->u.push.end = at;
+    frame_release(&m->frame[3]);
+    m->frame[3] = (struct frame){0};
     return m;
 }
 
@@ -229,7 +240,8 @@ static struct msg *pull(struct world *w, uint32_t n, bool handle)
         (struct msg_pull){.request = 11, .tables = 3, .dense = true, .handle = handle, .n = n};
     m->frames = 1;
     m->frame[0] = frame_pool_get(w->pool, n * sizeof(uint64_t));
-    memcpy(m->frame[0].data, w->key, n * sizeof(uint64_t));
+    if (n > 0)
+        memcpy(m->frame[0].data, w->key, n * sizeof(uint64_t));
     return m;
 }
 
@@ -893,9 +905,7 @@ static void a_push_without_records_counts_as_nothing(void **state)
     struct world w;
     (void)state;
     setup_bsp(&w);
-    struct msg *m = push(&w, 1, 1, 5, 0);
-    m->u.push.end = 5;
-    acked(&w, m, 1, false, false);
+    acked(&w, empty_push(&w, 1, 1, 5), 1, false, false);
     acked(&w, push(&w, 0, 1, 0, 2), 1, false, true);
     assert_int_equal(view(&w).applied, 5);
     assert_true(weight(&w, w.key[0]) == 1);
@@ -1089,9 +1099,7 @@ static void a_part_without_records_is_only_a_clock(void **state)
     struct msg *m = order(&w, MODE_RUN);
     m->u.order.records = m->u.order.split_records = 1;
     give(&w, m);
-    m = push(&w, 0, 1, 0, 0);
-    m->u.push.end = 0;
-    acked(&w, m, 1, false, false);
+    acked(&w, empty_push(&w, 0, 1, 0), 1, false, false);
     m = push(&w, 1, 1, 0, 2);
     m->u.push.end = 1;
     acked(&w, m, 1, false, true);
@@ -1104,9 +1112,129 @@ static void a_part_without_records_is_only_a_clock(void **state)
     release(&w);
 }
 
+/* ---- allreduce, with parts ---- */
+
+/* The hybrid: tables as in async. The dense gradients of all come with rank 0's push, for this is shard 0. */
+static void setup_hybrid(struct world *w)
+{
+    setup_with(w, (struct shard_conf){.bytes_max = (uint64_t)1 << 28,
+                                      .handle_bytes_max = 1 << 16,
+                                      .consistency = JOB_ASYNC,
+                                      .allreduce = true,
+                                      .batch = 10,
+                                      .staleness = 1});
+    w->dealt = true;
+    join(w);
+}
+
+static struct msg *push_rows(struct world *w, uint32_t rank, uint64_t seq, uint64_t begin)
+{
+    struct msg *m = push(w, rank, seq, begin, 2);
+    frame_release(&m->frame[3]);
+    m->frame[3] = (struct frame){0};
+    return m;
+}
+
+static struct msg *pull_dense(struct world *w, uint32_t rank, uint64_t clock)
+{
+    struct msg *m = pull(w, 0, false);
+    m->sender = rank;
+    m->u.pull.request = 31;
+    m->u.pull.tables = 0;
+    m->u.pull.clock = clock;
+    return m;
+}
+
+static const struct row_meta *dense_meta(struct world *w)
+{
+    struct table *t = shard_store(w->s)->table[2];
+    uint64_t block = 0;
+    uint32_t slot;
+    table_find(t, &block, 1, &slot);
+    return table_record(t, slot);
+}
+
+static void the_dense_part_comes_with_one_ranks_push(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_hybrid(&w);
+    refused(&w, push(&w, 1, 1, 5, 2));
+    refused(&w, push_rows(&w, 0, 1, 0));
+    acked(&w, push_rows(&w, 1, 1, 5), 1, false, true);
+    assert_int_equal(dense_meta(&w)->last_step, 0);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, false); /* the same clock, the same step */
+    assert_int_equal(view(&w).step, 1);
+    assert_int_equal(view(&w).applied, 10);
+    assert_int_equal(dense_meta(&w)->last_step, 1);
+    release(&w);
+}
+
+static void a_pull_of_the_dense_part_waits_for_that_push_alone(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_hybrid(&w);
+    give(&w, pull_after(&w, 1, 0)); /* of the tables: does not wait */
+    assert_non_null(sent(&w, MSG_ROWS));
+    give(&w, pull_dense(&w, 1, 1));
+    assert_null(sent(&w, MSG_ROWS));
+    acked(&w, push_rows(&w, 1, 1, 5), 1, false, true);
+    assert_null(sent(&w, MSG_ROWS));
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, false);
+    const struct msg *rows = sent(&w, MSG_ROWS);
+    assert_int_equal(rows->u.rows.request, 31);
+    assert_int_equal(rows->frames, 2);
+    assert_true(((float *)rows->frame[0].data)[0] == 1);
+    give(&w, pull_dense(&w, 0, 1));
+    assert_non_null(sent(&w, MSG_ROWS));
+    release(&w);
+}
+
+/* What the optimizers count of the dense part is its own steps, though another rank is ahead. */
+static void a_dense_step_is_that_of_its_clock(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_hybrid(&w);
+    acked(&w, push_rows(&w, 1, 1, 5), 1, false, true);
+    acked(&w, push_rows(&w, 1, 2, 15), 2, false, true);
+    acked(&w, push(&w, 0, 1, 0, 2), 1, false, false);
+    assert_int_equal(view(&w).step, 2);
+    assert_int_equal(dense_meta(&w)->last_step, 1);
+    acked(&w, push(&w, 0, 2, 10, 2), 2, false, false);
+    assert_int_equal(dense_meta(&w)->last_step, 2);
+    acked(&w, push(&w, 0, 3, 20, 2), 3, false, true);
+    assert_int_equal(dense_meta(&w)->last_step, 3);
+    release(&w);
+}
+
+static void a_part_without_records_may_bring_the_dense_part(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_hybrid(&w);
+    struct msg *m = order(&w, MODE_RUN);
+    m->u.order.records = m->u.order.split_records = 1;
+    give(&w, m);
+    m = push(&w, 0, 1, 0, 0);
+    m->u.push.end = 0;
+    acked(&w, m, 1, false, true);
+    assert_int_equal(dense_meta(&w)->last_step, 1);
+    m = push_rows(&w, 1, 1, 0);
+    m->u.push.end = 1;
+    acked(&w, m, 1, false, false);
+    assert_int_equal(view(&w).applied, 1);
+    release(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_dense_part_comes_with_one_ranks_push),
+        cmocka_unit_test(a_pull_of_the_dense_part_waits_for_that_push_alone),
+        cmocka_unit_test(a_dense_step_is_that_of_its_clock),
+        cmocka_unit_test(a_part_without_records_may_bring_the_dense_part),
         cmocka_unit_test(a_push_is_applied_at_once_and_a_pull_waits_for_the_slowest),
         cmocka_unit_test(as_many_pulls_wait_as_there_are_permits),
         cmocka_unit_test(nobody_is_further_ahead_than_the_staleness),

@@ -194,13 +194,16 @@ static struct msg *rows(struct world *w, uint32_t s, const struct msg *pull, uin
     m->u.rows = (struct msg_rows){.request = pull->u.pull.request, .handle = handle, .n = n};
     m->frames = 3;
     m->frame[0] = frame_pool_get(w->pool, n * 2 * sizeof(float));
-    memset(m->frame[0].data, 0, n * 2 * sizeof(float));
+    if (n > 0)
+        memset(m->frame[0].data, 0, n * 2 * sizeof(float));
     m->frame[1] = frame_pool_get(w->pool, DENSE_BLOCK * sizeof(float));
     memset(m->frame[1].data, 0, DENSE_BLOCK * sizeof(float));
     return m;
 }
 
-static void setup_with(struct world *w, bool bsp)
+enum mode_of { ASYNC, BSP, HYBRID };
+
+static void setup_with(struct world *w, enum mode_of of)
 {
     struct job_optim sgd = {.kind = JOB_SGD, .rate = 1, .l2_mode = JOB_L2_TOUCHED};
     uint64_t shape[1] = {2 * DENSE_BLOCK};
@@ -225,8 +228,11 @@ static void setup_with(struct world *w, bool bsp)
                                .rank = 1,
                                .world_size = 2,
                                .plan = &w->plan,
-                               .permits = bsp ? 1 : 2,
-                               .dealt = bsp,
+                               .permits = of == BSP ? 1 : 2,
+                               .dealt = of != ASYNC,
+                               .clocks = of == BSP,
+                               .allreduce = of == HYBRID,
+                               .dense_apart = of == HYBRID,
                                .leases_max = 2,
                                .beat_us = BEAT_US,
                                .resend_us = RESEND_US,
@@ -237,7 +243,7 @@ static void setup_with(struct world *w, bool bsp)
 
 static void setup(struct world *w)
 {
-    setup_with(w, false);
+    setup_with(w, ASYNC);
 }
 
 static void release(struct world *w)
@@ -682,7 +688,7 @@ static void in_bsp_a_hold_may_ask_for_one_step_more(void **state)
 {
     struct world w;
     (void)state;
-    setup_with(&w, true);
+    setup_with(&w, BSP);
     join(&w);
     give(&w, lease(&w, 1, 100, 140));
     w.flight[0].part_begin = w.flight[1].part_begin = w.flight[1].part_end = 105;
@@ -717,6 +723,50 @@ static void in_bsp_a_hold_may_ask_for_one_step_more(void **state)
     s = &sent(&w, MSG_WORKER_STATE, CLIENT_TO_HEAD, 0)->u.worker;
     assert_int_equal(s->clock, 2);
     assert_int_equal(s->progress[0].upto, 120); /* of the whole step */
+    release(&w);
+}
+
+/* allreduce: tables and the dense part are pulled apart, and this rank brings shard 1 what all have summed. */
+static void in_the_hybrid_the_dense_part_has_a_pull_of_its_own(void **state)
+{
+    struct world w;
+    (void)state;
+    setup_with(&w, HYBRID);
+    join(&w);
+    give(&w, lease(&w, 1, 100, 140));
+    w.flight[0].part_begin = 105;
+    w.flight[0].part_end = 110;
+    batch(&w, 0, 1, 100, 110);
+    w.flight[1].part_begin = 115;
+    w.flight[1].part_end = 120;
+    struct msg *answer[4];
+    for (uint32_t s = 0; s < 2; s++) {
+        const struct msg *tables = sent(&w, MSG_PULL, s, 0), *dense = sent(&w, MSG_PULL, s, 1);
+        assert_true(tables->u.pull.tables == 1 && !tables->u.pull.dense && tables->u.pull.handle);
+        assert_true(dense->u.pull.tables == 0 && dense->u.pull.dense && dense->u.pull.n == 0);
+        assert_int_not_equal(tables->u.pull.request, dense->u.pull.request);
+        answer[s] = rows(&w, s, tables, 1000 + s);
+        frame_release(&answer[s]->frame[1]);
+        answer[s]->frame[1] = (struct frame){0};
+        answer[s]->frames = 1;
+        answer[2 + s] = rows(&w, s, dense, 0);
+        frame_release(&answer[2 + s]->frame[0]);
+        answer[2 + s]->frame[0] = answer[2 + s]->frame[1];
+        answer[2 + s]->frame[1] = (struct frame){0};
+        answer[2 + s]->frames = 2;
+    }
+    batch(&w, 1, 1, 110, 120);
+    assert_int_equal(sent(&w, MSG_PULL, 0, 0)->u.pull.clock, 0); /* the tables wait for nobody */
+    assert_int_equal(sent(&w, MSG_PULL, 0, 1)->u.pull.clock, 1);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(w.rows, 0);
+        give(&w, answer[i]);
+    }
+    assert_int_equal(w.rows, 1);
+    grads(&w, 0);
+    const struct msg *zero = sent(&w, MSG_PUSH, 0, 0), *one = sent(&w, MSG_PUSH, 1, 0);
+    assert_int_equal(zero->frame[2].bytes, 0);
+    assert_int_equal(one->frame[2].bytes, DENSE_BLOCK * sizeof(float));
     release(&w);
 }
 
@@ -876,6 +926,7 @@ int main(void)
         cmocka_unit_test(acks_that_cannot_be_are_ignored_or_a_fault),
         cmocka_unit_test(hold_starts_nothing_and_answers_when_all_is_acked),
         cmocka_unit_test(in_bsp_a_hold_may_ask_for_one_step_more),
+        cmocka_unit_test(in_the_hybrid_the_dense_part_has_a_pull_of_its_own),
         cmocka_unit_test(each_hold_wants_its_own_answer),
         cmocka_unit_test(it_never_goes_on_by_itself),
         cmocka_unit_test(a_new_incarnation_begins_from_nothing),

@@ -142,7 +142,9 @@ static void give(struct world *w, enum task_kind kind, uint64_t epoch, uint64_t 
     struct task *t = mem_zalloc(sizeof(*t));
     t->kind = kind;
     t->generation = atomic_load(&w->p.generation);
-    t->lease = (struct msg_lease){.epoch = epoch, .split = begin, .begin = begin, .end = end};
+    t->lease = (struct msg_lease){
+        .epoch = epoch, .split = begin, .begin = begin, .end = end, .records = TRAIN_ROWS};
+    t->of_train = kind == TASK_LEASE;
     assert_int_equal(queue_push(w->p.tasks, t, 0), ST_OK);
 }
 
@@ -232,6 +234,54 @@ static void reset(void **state)
     pipeline_pass(&w->p, w->p.idle, k);
 }
 
+/* By window: the records of [first, first + records) and no other, each once, shuffled within; judged in their order. */
+static void windows(void **state)
+{
+    struct world *w = *state;
+    enum { FIRST = 300, WINDOW = 200 };
+    bool seen[TRAIN_ROWS] = {false};
+    for (int judged = 0; judged < 2; judged++) {
+        uint64_t done = 0, moved = 0;
+        struct task *t = mem_zalloc(sizeof(*t));
+        t->kind = judged ? TASK_EVALUATE : TASK_LEASE;
+        t->of_train = true;
+        t->generation = atomic_load(&w->p.generation);
+        t->lease = (struct msg_lease){
+            .epoch = 2, .begin = 0, .end = WINDOW, .first = FIRST, .records = WINDOW};
+        memset(seen, 0, sizeof(seen));
+        assert_int_equal(queue_push(w->p.tasks, t, 0), ST_OK);
+        while (done < WINDOW) {
+            struct work *k = take(w->p.filled);
+            assert_int_equal(k->flight.begin, done);
+            for (size_t i = 0; i < k->batch.n; i++) {
+                const uint64_t r = k->batch.record[i];
+                assert_true(r >= FIRST && r < FIRST + WINDOW && !seen[r]);
+                seen[r] = true;
+                moved += r != FIRST + done + i;
+            }
+            done += k->batch.n;
+            assert_true(k->log_end == (!judged && done == WINDOW));
+            pipeline_pass(&w->p, w->p.idle, k);
+        }
+        assert_true(judged ? moved == 0 : moved > WINDOW / 2);
+    }
+    /* One that reaches behind the train part is a fault. */
+    struct task *t = mem_zalloc(sizeof(*t));
+    t->generation = atomic_load(&w->p.generation);
+    t->lease = (struct msg_lease){.end = 10, .first = TRAIN_ROWS - 5, .records = 10};
+    t->of_train = true;
+    assert_int_equal(queue_push(w->p.tasks, t, 0), ST_OK);
+    for (uint64_t until = clock_now_us() + WAIT_US; clock_now_us() < until;) {
+        pthread_mutex_lock(&w->p.lock);
+        const bool told = strstr(w->p.fault, "a lease of records") != NULL;
+        pthread_mutex_unlock(&w->p.lock);
+        if (told)
+            return;
+        clock_sleep_us(1000);
+    }
+    fail_msg("no fault");
+}
+
 /* Rows of zeros in, gradients out: the mean loss of a coin, and their norm is clipped. */
 static void computes(void **state)
 {
@@ -276,7 +326,8 @@ static void evaluates(void **state)
     token->generation = atomic_load(&w->p.generation);
     token->evaluate = 3;
     pipeline_pass(&w->p, w->p.ready, token);
-    give(w, TASK_EVALUATE, 0, 0, 0);
+    token->share = VALID_ROWS;
+    give(w, TASK_EVALUATE, 0, 0, VALID_ROWS);
     uint64_t at = 0;
     while (at < VALID_ROWS) {
         struct work *k = take(w->p.filled);
@@ -320,6 +371,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(leases_to_batches, setup, teardown),
         cmocka_unit_test_setup_teardown(pool_is_the_bound, setup, teardown),
         cmocka_unit_test_setup_teardown(reset, setup, teardown),
+        cmocka_unit_test_setup_teardown(windows, setup, teardown),
         cmocka_unit_test_setup_teardown(computes, setup, teardown),
         cmocka_unit_test_setup_teardown(evaluates, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_lease, setup, teardown),
