@@ -107,18 +107,18 @@ SRC_snapshot := $(call in,ps/snapshot, \
     chain cut cut_file cut_hash cut_list diff fence manifest manifest_dir names part place prune restore \
     safetensors undo verify)
 SRC_serve    := $(call in,ps/serve, \
-    follow replica rows source_dir stage version versions)
+    fetcher follow replica rows source_dir source_tcp stage version versions)
 SRC_train    := $(call in,ps/train, \
     applier clock cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \
     head_peers head_report head_step head_thread ps_run recipe recv_order recv_pull recv_push shard_cut \
-    shard_load shard_log shard_state shard_step shard_thread)
+    shard_load shard_log shard_state shard_step shard_thread stream stream_thread)
 SRC_worker   := $(call in,worker, \
     baseline candidates client_order client_pull client_push client_state client_step comm ease evaluate feeder \
     flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
     ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_simulate cmd_snap cmd_status cmd_submit \
     cmd_train crowd crowd_visit exporter final final_windows folds hosts place prepare run simulate tally visit watch)
-PROTO        := $(addprefix proto/,cluster.proto envelope.proto train.proto)
+PROTO        := $(addprefix proto/,cluster.proto envelope.proto stream.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.
 ROOMS_base     := base

@@ -31,6 +31,18 @@ static void print_live(const struct json *rep)
            json_u64(rep, "counters.skipped", 0), json_u64(rep, "counters.refused", 0));
 }
 
+/* Where followers are served, if they are. */
+static void print_stream(const char *dir)
+{
+    char *path = file_join(dir, "stream"), *text = NULL;
+    size_t n = 0;
+    if (file_exists(path) && file_read(path, 256, &text, &n, NULL) == ST_OK) {
+        printf("complete cuts are served at %s", text);
+    }
+    free(text);
+    free(path);
+}
+
 static enum status print_ended(const char *dir, struct errbuf *err)
 {
     struct manifest m;
@@ -89,6 +101,7 @@ static enum status show(const char *dir, bool json, struct errbuf *err)
         free(text);
     } else if (st == ST_OK) {
         print_live(rep);
+        print_stream(dir);
     }
     json_free(rep);
     return st == ST_TIMEOUT ? print_ended(dir, err) : st;

@@ -44,6 +44,10 @@ enum status prepare_job(const char *path, char *const *sets, size_t sets_used, s
     if (st == ST_OK && out->cluster.metrics[0] != '\0') {
         st = http_page_check(out->cluster.metrics, "cluster.metrics", err);
     }
+    if (st == ST_OK && out->cluster.stream[0] != '\0') {
+        char address[ADDRESS_MAX];
+        st = listen_address_port(out->cluster.stream, "cluster.stream", address, err);
+    }
     if (st != ST_OK) {
         job_release(out);
         return st;
@@ -133,8 +137,9 @@ static void remove_folder(const char *dir, const char *name)
 static void begin_again(const char *dir)
 {
     static const char *const folders[] = {"cuts", "data", "run", "log", "tensorboard"};
-    static const char *const files[] = {"job",         "resolved.yaml", "plan.json",    "head",
-                                        "report.json", "run.json",      "servers.conf", "metrics"};
+    static const char *const files[] = {"job",          "resolved.yaml", "plan.json",
+                                        "head",         "report.json",   "run.json",
+                                        "servers.conf", "metrics",       "stream"};
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
         remove_folder(dir, folders[i]);
     }

@@ -262,6 +262,8 @@ struct job {
         char *bind;    /* where servers listen, common/net/listen_address.h; 127.0.0.1 */
         char *agent;   /* "ssh -o BatchMode=yes": how another host is reached */
         char *metrics; /* "[HOST:]PORT" of the front's /metrics; "": nowhere */
+        char *
+            stream; /* "[HOST:]PORT" where the head's process serves cuts to followers; "": nowhere */
     } cluster;
 };
 

@@ -317,6 +317,8 @@ static const struct option rows[] = {
      "how hosts of --hostfile are reached: called as AGENT HOST COMMAND"},
     {"cluster.metrics", OPT_TEXT, AT(cluster.metrics), 0, 0, "", NULL, NULL, F,
      "where the front serves /metrics: [HOST:]PORT, by default on loopback; empty: nowhere"},
+    {"cluster.stream", OPT_TEXT, AT(cluster.stream), 0, 0, "", NULL, NULL, F,
+     "where cuts are served to followers: [HOST:]PORT, by default on loopback; empty: nowhere"},
 };
 
 const struct option_table job_options = {rows, COUNT(rows)};

@@ -41,6 +41,8 @@ struct endpoint_conf {
     uint64_t queue_bytes_max;   /* of one peer's outbox; 0 = 64 MiB */
     uint32_t routes_max;        /* bound endpoints: peers remembered; 0 = 4096 */
     uint64_t heartbeat_us;      /* 0 = 1 s; a peer silent for three is disconnected */
+    bool
+        any_job; /* peers of any job are heard: who follows a stream does not know the job before it hears of it */
 };
 
 struct endpoint;

@@ -183,7 +183,7 @@ static struct msg *believe(struct endpoint *ep, struct parts *p, struct route_na
         nonsense(ep, "its identity is not ours");
         return NULL;
     }
-    if (!ep->dialed && name->job != ep->conf.job) {
+    if (!ep->dialed && !ep->conf.any_job && name->job != ep->conf.job) {
         foreign(ep, p, name->job, NULL);
         return NULL;
     }
@@ -193,7 +193,7 @@ static struct msg *believe(struct endpoint *ep, struct parts *p, struct route_na
         return NULL;
     }
     p->frames = 0; /* the message has them now */
-    if (m->job != ep->conf.job) {
+    if (m->job != ep->conf.job && !ep->conf.any_job) {
         foreign(ep, p, m->job, m);
     } else if (!ep->dialed &&
                (m->role != name->role || m->sender != name->sender || m->boot != name->boot)) {

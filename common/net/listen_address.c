@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum form { FORM_ADDRESS, FORM_NETWORK, FORM_INTERFACE };
@@ -155,6 +156,34 @@ enum status listen_address(const char *bind, char out[ADDRESS_MAX], struct errbu
         return errbuf_set(err, ST_USAGE,
                           "cluster.bind: this host has no address for \"%s\"; it has %s", bind,
                           has);
+    }
+    return ST_OK;
+}
+
+enum status listen_address_port(const char *text, const char *what, char out[ADDRESS_MAX],
+                                struct errbuf *err)
+{
+    const char *colon = strrchr(text, ':');
+    const char *port = colon != NULL ? colon + 1 : text;
+    const size_t digits = strspn(port, "0123456789"),
+                 n = colon != NULL ? (size_t)(colon - text) : 0;
+    char host[INET_ADDRSTRLEN] = "127.0.0.1";
+    struct in_addr in;
+    if (n > 0 && n < sizeof(host) && strncmp(text, "localhost:", n + 1) != 0) {
+        memcpy(host, text, n);
+        host[n] = '\0';
+    }
+    if (digits == 0 || digits > 5 || port[digits] != '\0' || n >= sizeof(host) ||
+        strtoul(port, NULL, 10) > 65535 || inet_pton(AF_INET, host, &in) != 1) {
+        return errbuf_set(err, ST_USAGE,
+                          "%s: \"%s\": it must be [HOST:]PORT with an IPv4 address, as 4700 (on "
+                          "loopback) or 10.0.0.1:4700; port 0 is chosen by the system",
+                          what, text);
+    }
+    if (strtoul(port, NULL, 10) == 0) {
+        snprintf(out, ADDRESS_MAX, "tcp://%s:*", host);
+    } else {
+        snprintf(out, ADDRESS_MAX, "tcp://%s:%s", host, port);
     }
     return ST_OK;
 }

@@ -24,5 +24,9 @@ MUST_CHECK enum status listen_address_check_hosts(const char *bind, struct errbu
 /* What endpoint_bind takes, the port left to the system: "tcp://10.77.0.1:*". ST_USAGE: the form, or this
  * host has no such address; then the text lists what it has. */
 MUST_CHECK enum status listen_address(const char *bind, char out[ADDRESS_MAX], struct errbuf *err);
+/* "[HOST:]PORT" with an IPv4 address (or localhost), by default on loopback, as endpoint_bind takes it: "tcp://HOST:PORT",
+ * port 0 as "*". what: the option, for ST_USAGE. */
+MUST_CHECK enum status listen_address_port(const char *text, const char *what,
+                                           char out[ADDRESS_MAX], struct errbuf *err);
 
 #endif

@@ -48,7 +48,7 @@ bool route_name_decode(const void *bytes, size_t n, struct route_name *out)
     uint8_t role = reader_u8(&r);
     name.sender = reader_u32(&r);
     name.boot = reader_u64(&r);
-    if (r.bad || mark != IDENTITY_MARK || role < ROLE_HEAD || role > ROLE_FRONT)
+    if (r.bad || mark != IDENTITY_MARK || role < ROLE_HEAD || role > ROLE_FOLLOWER)
         return false;
     name.role = (enum role)role;
     *out = name;

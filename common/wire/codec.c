@@ -13,6 +13,7 @@
  *   PUSH          keys or empty, grads ..., dense, stat keys n * 8 or none with a handle; multiples of 4
  *   REPORT        1: text                               at most WIRE_TEXT_MAX
  *   REFUSED       1: text                               at most WIRE_REFUSED_MAX
+ *   PIECE         1: bytes                              at most WIRE_PIECE_MAX
  *   others        none
  *
  * ZeroMQ hands out small frames at any address (they point into its receive buffer). Misaligned ones are
@@ -31,11 +32,12 @@
 
 enum { ALIGN_POOL_BYTES = 16 << 20, STACK_BYTES = 8192, RUN_BYTES = 4 };
 
-static const uint8_t speaks[12] = {
-    [MSG_ORDER] = ROLE_HEAD,  [MSG_WORKER_STATE] = ROLE_WORKER, [MSG_SHARD_STATE] = ROLE_SHARD,
-    [MSG_LEASE] = ROLE_HEAD,  [MSG_PULL] = ROLE_WORKER,         [MSG_ROWS] = ROLE_SHARD,
-    [MSG_PUSH] = ROLE_WORKER, [MSG_ACK] = ROLE_SHARD,           [MSG_STATUS] = ROLE_FRONT,
-    [MSG_REPORT] = ROLE_HEAD};
+static const uint8_t speaks[MSG_KIND_LAST + 1] = {
+    [MSG_ORDER] = ROLE_HEAD,     [MSG_WORKER_STATE] = ROLE_WORKER, [MSG_SHARD_STATE] = ROLE_SHARD,
+    [MSG_LEASE] = ROLE_HEAD,     [MSG_PULL] = ROLE_WORKER,         [MSG_ROWS] = ROLE_SHARD,
+    [MSG_PUSH] = ROLE_WORKER,    [MSG_ACK] = ROLE_SHARD,           [MSG_STATUS] = ROLE_FRONT,
+    [MSG_REPORT] = ROLE_HEAD,    [MSG_WATCH] = ROLE_FOLLOWER,      [MSG_CUT] = ROLE_HEAD,
+    [MSG_FETCH] = ROLE_FOLLOWER, [MSG_PIECE] = ROLE_HEAD};
 
 /* ---- encode ---- */
 
@@ -326,6 +328,49 @@ static void encode_train(const struct msg *m, Penstock__Envelope *e, struct buff
     pack(e, out);
 }
 
+static void encode_stream(const struct msg *m, Penstock__Envelope *e, struct buffer *out)
+{
+    Penstock__Watch watch = PENSTOCK__WATCH__INIT;
+    Penstock__Cut cut = PENSTOCK__CUT__INIT;
+    Penstock__Fetch fetch = PENSTOCK__FETCH__INIT;
+    Penstock__Piece piece = PENSTOCK__PIECE__INIT;
+
+    switch (m->kind) {
+    case MSG_WATCH:
+        watch.request = m->u.watch.request;
+        watch.after = m->u.watch.after;
+        watch.below = m->u.watch.below;
+        watch.wait_us = m->u.watch.wait_us;
+        e->body_case = PENSTOCK__ENVELOPE__BODY_WATCH;
+        e->watch = &watch;
+        break;
+    case MSG_CUT:
+        cut.request = m->u.cut.request;
+        cut.k = m->u.cut.k;
+        e->body_case = PENSTOCK__ENVELOPE__BODY_CUT;
+        e->cut = &cut;
+        break;
+    case MSG_FETCH:
+        fetch.request = m->u.fetch.request;
+        fetch.name = text_of(m->u.fetch.name);
+        fetch.offset = m->u.fetch.offset;
+        fetch.bytes = m->u.fetch.bytes;
+        e->body_case = PENSTOCK__ENVELOPE__BODY_FETCH;
+        e->fetch = &fetch;
+        break;
+    default:
+        piece.request = m->u.piece.request;
+        piece.gone = m->u.piece.gone;
+        piece.offset = m->u.piece.offset;
+        piece.total = m->u.piece.total;
+        piece.xxh3 = m->u.piece.xxh3;
+        e->body_case = PENSTOCK__ENVELOPE__BODY_PIECE;
+        e->piece = &piece;
+        break;
+    }
+    pack(e, out);
+}
+
 void codec_encode(const struct msg *m, struct buffer *out)
 {
     Penstock__Envelope e = PENSTOCK__ENVELOPE__INIT;
@@ -353,6 +398,10 @@ void codec_encode(const struct msg *m, struct buffer *out)
     case MSG_STATUS:
     case MSG_REPORT:
     case MSG_REFUSED: encode_small(m, &e, out); break;
+    case MSG_WATCH:
+    case MSG_CUT:
+    case MSG_FETCH:
+    case MSG_PIECE: encode_stream(m, &e, out); break;
     }
 }
 
@@ -694,6 +743,32 @@ static enum status text_frame(const uint64_t *bytes, size_t frames, uint64_t max
     return frames == 1 && bytes[0] <= max ? ST_OK : bad(err, "a text is missing or too long");
 }
 
+static enum status decode_fetch(const Penstock__Fetch *p, struct msg_fetch *f, struct errbuf *err)
+{
+    if (!take_name(p->name, f->name, sizeof f->name) || f->name[0] == '\0')
+        return bad(err, "a file's name is none");
+    if (p->bytes == 0 || p->bytes > WIRE_PIECE_MAX || p->offset > UINT64_MAX - p->bytes)
+        return bad(err, "a fetch is out of range");
+    f->request = p->request;
+    f->offset = p->offset;
+    f->bytes = p->bytes;
+    return ST_OK;
+}
+
+static enum status decode_piece(const Penstock__Piece *p, const uint64_t *bytes, size_t frames,
+                                struct msg_piece *q, struct errbuf *err)
+{
+    if (frames != 1 || bytes[0] > WIRE_PIECE_MAX || (p->gone && bytes[0] > 0) ||
+        p->offset > p->total || bytes[0] > p->total - p->offset)
+        return bad(err, "a piece does not fit its file");
+    *q = (struct msg_piece){.request = p->request,
+                            .gone = p->gone != 0,
+                            .offset = p->offset,
+                            .total = p->total,
+                            .xxh3 = p->xxh3};
+    return ST_OK;
+}
+
 /* Kind by the body that is there; 0 if there is none. */
 static int kind_of(const Penstock__Envelope *e)
 {
@@ -709,6 +784,10 @@ static int kind_of(const Penstock__Envelope *e)
     case PENSTOCK__ENVELOPE__BODY_STATUS: return MSG_STATUS;
     case PENSTOCK__ENVELOPE__BODY_REPORT: return MSG_REPORT;
     case PENSTOCK__ENVELOPE__BODY_REFUSED: return MSG_REFUSED;
+    case PENSTOCK__ENVELOPE__BODY_WATCH: return MSG_WATCH;
+    case PENSTOCK__ENVELOPE__BODY_CUT: return MSG_CUT;
+    case PENSTOCK__ENVELOPE__BODY_FETCH: return MSG_FETCH;
+    case PENSTOCK__ENVELOPE__BODY_PIECE: return MSG_PIECE;
     default: return 0;
     }
 }
@@ -723,6 +802,7 @@ static enum status decode_body(const Penstock__Envelope *e, struct msg *m, struc
     case MSG_ROWS: return decode_rows(e->rows, bytes, frames, &m->u.rows, err);
     case MSG_PUSH: return decode_push(e->push, bytes, frames, &m->u.push, err);
     case MSG_REPORT: return text_frame(bytes, frames, WIRE_TEXT_MAX, err);
+    case MSG_PIECE: return decode_piece(e->piece, bytes, frames, &m->u.piece, err);
     case MSG_REFUSED:
         m->u.refused = (struct msg_refused){.boot = e->refused->boot, .e = e->refused->e};
         return text_frame(bytes, frames, WIRE_REFUSED_MAX, err);
@@ -739,6 +819,16 @@ static enum status decode_body(const Penstock__Envelope *e, struct msg *m, struc
         m->u.ack = (struct msg_ack){
             .seq = e->ack->seq, .refused = e->ack->refused, .keys = e->ack->keys != 0};
         return ST_OK;
+    case MSG_WATCH:
+        m->u.watch = (struct msg_watch){.request = e->watch->request,
+                                        .after = e->watch->after,
+                                        .below = e->watch->below,
+                                        .wait_us = e->watch->wait_us};
+        return ST_OK;
+    case MSG_CUT:
+        m->u.cut = (struct msg_cut){.request = e->cut->request, .k = e->cut->k};
+        return ST_OK;
+    case MSG_FETCH: return decode_fetch(e->fetch, &m->u.fetch, err);
     default: m->u.want_stop = e->status->want_stop != 0; return ST_OK;
     }
 }
@@ -753,7 +843,7 @@ static enum status check_envelope(const Penstock__Envelope *e, const struct fram
                           WIRE_VERSION);
     if (kind == 0)
         return bad(err, "an envelope without a body");
-    if (e->role < ROLE_HEAD || e->role > ROLE_FRONT || e->sender >= WORKERS_MAX ||
+    if (e->role < ROLE_HEAD || e->role > ROLE_FOLLOWER || e->sender >= WORKERS_MAX ||
         (kind != MSG_REFUSED && e->role != (uint32_t)speaks[kind]))
         return errbuf_set(err, ST_BAD_PEER, "a message of nonsense: %s from role %u, number %u",
                           msg_kind_name((enum msg_kind)kind), e->role, e->sender);

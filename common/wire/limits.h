@@ -13,6 +13,7 @@
 #define WIRE_MESSAGE_MAX  ((uint64_t)2 << 30) /* all frames of a message together */
 #define WIRE_KEYS_MAX     ((uint32_t)1 << 24)
 #define WIRE_TEXT_MAX     ((uint64_t)16 << 20) /* a REPORT */
+#define WIRE_PIECE_MAX    ((uint64_t)1 << 20)  /* bytes of a file in one answer */
 #define WIRE_REFUSED_MAX  ((uint64_t)4096)
 #define WIRE_RECORDS_MAX  ((uint64_t)1 << 56) /* offsets in a log: sums of two don't wrap */
 

@@ -33,6 +33,10 @@ static size_t body_bytes(enum msg_kind kind)
     case MSG_PUSH: return sizeof m->u.push;
     case MSG_ACK: return sizeof m->u.ack;
     case MSG_REFUSED: return sizeof m->u.refused;
+    case MSG_WATCH: return sizeof m->u.watch;
+    case MSG_CUT: return sizeof m->u.cut;
+    case MSG_FETCH: return sizeof m->u.fetch;
+    case MSG_PIECE: return sizeof m->u.piece;
     case MSG_STATUS:
     case MSG_REPORT: return sizeof m->u.want_stop;
     }
@@ -106,9 +110,9 @@ void msg_text(const struct msg *m, char *dst, size_t cap)
 
 const char *msg_kind_name(enum msg_kind kind)
 {
-    static const char *const name[] = {"?",     "ORDER",  "WORKER_STATE", "SHARD_STATE",
-                                       "LEASE", "PULL",   "ROWS",         "PUSH",
-                                       "ACK",   "STATUS", "REPORT",       "REFUSED"};
+    static const char *const name[] = {
+        "?",   "ORDER",  "WORKER_STATE", "SHARD_STATE", "LEASE", "PULL", "ROWS",  "PUSH",
+        "ACK", "STATUS", "REPORT",       "REFUSED",     "WATCH", "CUT",  "FETCH", "PIECE"};
     return (unsigned)kind < sizeof name / sizeof name[0] ? name[kind] : "?";
 }
 
@@ -120,6 +124,6 @@ const char *mode_name(enum mode mode)
 
 const char *role_name(enum role role)
 {
-    static const char *const name[] = {"?", "head", "shard", "worker", "front"};
+    static const char *const name[] = {"?", "head", "shard", "worker", "front", "follower"};
     return (unsigned)role < sizeof name / sizeof name[0] ? name[role] : "?";
 }

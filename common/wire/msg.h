@@ -25,7 +25,7 @@
 #define WHY_MAX        160u
 #define FILE_NAME_MAX  96u
 
-enum role { ROLE_HEAD = 1, ROLE_SHARD = 2, ROLE_WORKER = 3, ROLE_FRONT = 4 };
+enum role { ROLE_HEAD = 1, ROLE_SHARD = 2, ROLE_WORKER = 3, ROLE_FRONT = 4, ROLE_FOLLOWER = 5 };
 
 enum msg_kind {
     MSG_ORDER = 1,        /* head -> all */
@@ -39,10 +39,15 @@ enum msg_kind {
     MSG_PUSH = 7, /* worker -> shard; frames: keys u64 (n), empty with a handle; for each sparse
                              table gradients f32 (n, dim); dense f32; stat f32 (empty as above) */
     MSG_ACK = 8,  /* shard -> worker */
-    MSG_STATUS = 9,  /* front -> head: asks; `want_stop` asks for the graceful end */
-    MSG_REPORT = 10, /* head -> front; frame: JSON text */
-    MSG_REFUSED = 11 /* anyone -> sender of a foreign or stale message; frame: text why */
+    MSG_STATUS = 9,   /* front -> head: asks; `want_stop` asks for the graceful end */
+    MSG_REPORT = 10,  /* head -> front; frame: JSON text */
+    MSG_REFUSED = 11, /* anyone -> sender of a foreign or stale message; frame: text why */
+    MSG_WATCH = 12,   /* follower -> the head's process: is there a newer complete cut? */
+    MSG_CUT = 13,     /* its answer */
+    MSG_FETCH = 14,   /* follower -> the head's process: bytes of a file */
+    MSG_PIECE = 15    /* its answer; frame: the bytes */
 };
+#define MSG_KIND_LAST MSG_PIECE
 
 enum mode { MODE_RECOVER = 1, MODE_RUN = 2, MODE_HOLD = 3, MODE_TAKE = 4, MODE_STOP = 5 };
 
@@ -184,6 +189,27 @@ struct msg_refused { /* of the message that was refused: its sender and incarnat
     uint64_t boot, e;
 };
 
+struct msg_watch {
+    uint64_t request, after, below; /* in (after, below); below 0: no bound */
+    uint64_t wait_us;
+};
+
+struct msg_cut {
+    uint64_t request, k; /* 0: none */
+};
+
+struct msg_fetch {
+    uint64_t request;
+    char name[FILE_NAME_MAX];
+    uint64_t offset, bytes;
+};
+
+struct msg_piece {
+    uint64_t request;
+    bool gone;                    /* no such file, or none that may be asked for */
+    uint64_t offset, total, xxh3; /* total: of the file; xxh3: of the frame */
+};
+
 struct msg {
     enum msg_kind kind;
     uint64_t job, e, boot; /* of the sender */
@@ -199,6 +225,10 @@ struct msg {
         struct msg_push push;
         struct msg_ack ack;
         struct msg_refused refused;
+        struct msg_watch watch;
+        struct msg_cut cut;
+        struct msg_fetch fetch;
+        struct msg_piece piece;
         bool want_stop;
     } u;
     struct frame frame[MSG_FRAMES_MAX]; /* owned */

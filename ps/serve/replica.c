@@ -23,6 +23,7 @@
 #include "common/net/run_dir.h"
 #include "ps/serve/follow.h"
 #include "ps/serve/source_dir.h"
+#include "ps/serve/source_tcp.h"
 
 #define KEEP_DEFAULT 3u
 #define WATCH_US     50000u
@@ -67,11 +68,16 @@ static enum status load_encoder(struct replica *r, struct errbuf *err)
     return st;
 }
 
-static enum status open_model(struct replica *r, const char *dir, struct errbuf *err)
+/* copied: dir is a copy of the run's small files, its cache with them, wherever the job has it. */
+static enum status open_model(struct replica *r, const char *dir, bool copied, struct errbuf *err)
 {
     enum status st = run_dir_open(dir, &r->run, err);
     if (st != ST_OK) {
         return st;
+    }
+    if (copied) {
+        free(r->run.cache);
+        r->run.cache = file_join(dir, "cache");
     }
     struct serve_model *m = &r->model;
     m->job = r->run.job;
@@ -190,8 +196,10 @@ static void *follow_run(void *arg)
             r->source.watch(r->source.ctx, above, more ? TIDY_WAIT_US : WATCH_US, &m, &err);
         if (st == ST_OK) {
             after = take(r, &m, after);
-        } else if (st != ST_TIMEOUT && st != ST_NOT_FOUND) {
-            note(r, 0, err.text);
+        } else if (st != ST_TIMEOUT) {
+            if (st != ST_NOT_FOUND) { /* pruned between two questions */
+                note(r, 0, err.text);
+            }
             clock_sleep_us(more ? TIDY_WAIT_US : WATCH_US);
         }
         pthread_mutex_lock(&r->lock);
@@ -244,7 +252,7 @@ static enum status open_snapshot(struct replica *r, const struct replica_conf *c
     if (st != ST_OK) {
         return st;
     }
-    st = open_model(r, dir, err);
+    st = open_model(r, dir, false, err);
     if (st == ST_OK) {
         r->vs = versions_new(&r->model.plan, conf->keep == 0 ? KEEP_DEFAULT : conf->keep);
         r->source = source_dir_open(dir);
@@ -256,20 +264,36 @@ static enum status open_snapshot(struct replica *r, const struct replica_conf *c
     return st;
 }
 
+static enum status open_source(struct replica *r, const struct replica_conf *conf,
+                               const char **out_dir, struct errbuf *err)
+{
+    if (strncmp(conf->follow, "tcp://", 6) == 0) {
+        return source_tcp_open(conf->follow, conf->wait_us, &r->stop, &r->source, out_dir, err);
+    }
+    r->source = source_dir_open(conf->follow);
+    *out_dir = conf->follow;
+    return ST_OK;
+}
+
 static enum status open_follow(struct replica *r, const struct replica_conf *conf,
                                struct errbuf *err)
 {
-    enum status st = open_model(r, conf->follow, err);
+    const uint64_t until = clock_now_us() + conf->wait_us;
+    const char *dir = NULL;
+    enum status st = open_source(r, conf, &dir, err);
+    if (st == ST_OK) {
+        st = open_model(r, dir, dir != conf->follow, err);
+    }
     if (st != ST_OK) {
         return st;
     }
     r->vs = versions_new(&r->model.plan, conf->keep == 0 ? KEEP_DEFAULT : conf->keep);
-    r->source = source_dir_open(conf->follow);
     start_follow(r);
     r->following = true;
     st = thread_start(&r->thread, "follow", follow_run, r, err);
-    if (st == ST_OK) {
-        wait_first(r, conf->wait_us);
+    const uint64_t now = clock_now_us();
+    if (st == ST_OK && now < until) {
+        wait_first(r, until - now);
     }
     return st;
 }

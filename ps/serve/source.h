@@ -20,7 +20,7 @@ struct source {
                          struct errbuf *err);
     /* The newest whole manifest with a number below k: for who could not load k and shows nothing. ST_NOT_FOUND. */
     enum status (*before)(void *ctx, uint64_t k, struct manifest *out, struct errbuf *err);
-    /* One file of m, checked, ready to be read; part_close gives it back. ST_BAD_DATA: damaged or gone; ST_TIMEOUT. */
+    /* One file of m, checked, ready to be read; part_close gives it back. ST_BAD_DATA: damaged; ST_NOT_FOUND: gone; ST_TIMEOUT: told to stop. */
     enum status (*part)(void *ctx, const struct manifest *m, size_t file, const struct plan *plan,
                         struct part *out, struct errbuf *err);
     void (*counts)(void *ctx, struct source_counts *out); /* any thread */

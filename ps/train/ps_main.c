@@ -32,6 +32,7 @@
 #include "common/base/thread.h"
 #include "ps/train/head_thread.h"
 #include "ps/train/shard_thread.h"
+#include "ps/train/stream_thread.h"
 
 enum { POLL_MS = 1000, REST_US = 5000000, CLOSE_US = 10000000 };
 
@@ -43,8 +44,9 @@ struct call {
 
 struct ps {
     struct ps_run run;
-    struct head_thread *head;    /* NULL: elsewhere */
-    struct shard_thread **shard; /* (shards) */
+    struct head_thread *head;     /* NULL: elsewhere */
+    struct stream_thread *stream; /* beside the head; NULL: none */
+    struct shard_thread **shard;  /* (shards) */
     uint32_t shards;
     int signals;      /* signalfd */
     unsigned asked;   /* TERM and INT so far */
@@ -209,6 +211,8 @@ static enum status start_threads(struct ps *ps, const struct call *c, struct err
                                 &ps->shard[i], err);
     if (st == ST_OK && c->head)
         st = head_thread_start(&ps->run, &ps->head, err);
+    if (st == ST_OK && c->head)
+        st = stream_thread_start(&ps->run, &ps->stream, err);
     return st;
 }
 
@@ -232,6 +236,7 @@ static void close_all(struct ps *ps)
     for (uint32_t i = 0; i < ps->shards; i++)
         shard_thread_stop(ps->shard[i]);
     head_thread_stop(ps->head);
+    stream_thread_stop(ps->stream);
     free(ps->shard);
     ps_run_close(&ps->run);
     close(ps->signals);

@@ -171,14 +171,15 @@ static void check_train(const struct msg *m)
         assert(m->u.lease.begin <= m->u.lease.end && m->u.lease.end <= WIRE_RECORDS_MAX);
     }
     for (uint32_t i = m->kind == MSG_PUSH; i < m->frames; i++)
-        assert(m->kind == MSG_REPORT || m->kind == MSG_REFUSED || m->frame[i].bytes % 4 == 0);
+        assert(m->kind == MSG_REPORT || m->kind == MSG_REFUSED || m->kind == MSG_PIECE ||
+               m->frame[i].bytes % 4 == 0);
 }
 
 static void check_message(const struct msg *m)
 {
     uint64_t sum = 0;
     char text[64];
-    assert(m->kind >= MSG_ORDER && m->kind <= MSG_REFUSED && m->frames <= MSG_FRAMES_MAX);
+    assert(m->kind >= MSG_ORDER && m->kind <= MSG_KIND_LAST && m->frames <= MSG_FRAMES_MAX);
     assert(m->role >= ROLE_HEAD && m->role <= ROLE_FRONT && m->sender < WORKERS_MAX);
     for (uint32_t i = 0; i < m->frames; i++) {
         assert((uintptr_t)m->frame[i].data % 8 == 0);

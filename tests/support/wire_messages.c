@@ -27,6 +27,10 @@ size_t wire_body_bytes(enum msg_kind kind)
     case MSG_ACK: return sizeof m->u.ack;
     case MSG_STATUS: return sizeof m->u.want_stop;
     case MSG_REFUSED: return sizeof m->u.refused;
+    case MSG_WATCH: return sizeof m->u.watch;
+    case MSG_CUT: return sizeof m->u.cut;
+    case MSG_FETCH: return sizeof m->u.fetch;
+    case MSG_PIECE: return sizeof m->u.piece;
     case MSG_REPORT: break;
     }
     return 0;
@@ -209,6 +213,39 @@ static void fill_train(struct msg *m, struct rng *r)
     }
 }
 
+static void fill_stream(struct msg *m, struct rng *r)
+{
+    switch (m->kind) {
+    case MSG_WATCH: {
+        uint64_t *const u[] = {&m->u.watch.request, &m->u.watch.after, &m->u.watch.below,
+                               &m->u.watch.wait_us};
+        set_numbers(u, COUNT(u), r);
+        break;
+    }
+    case MSG_CUT: {
+        uint64_t *const u[] = {&m->u.cut.request, &m->u.cut.k};
+        set_numbers(u, COUNT(u), r);
+        break;
+    }
+    case MSG_FETCH:
+        memset(m->u.fetch.name, 0, sizeof m->u.fetch.name);
+        snprintf(m->u.fetch.name, sizeof m->u.fetch.name, "data/%u.1.0.full.safetensors",
+                 (unsigned)rng_below(r, 1000));
+        m->u.fetch.request = rng_next(r) | 1;
+        m->u.fetch.offset = 1 + rng_below(r, 1ull << 50);
+        m->u.fetch.bytes = 1 + rng_below(r, 1u << 20);
+        break;
+    default:
+        m->u.piece.gone = rng_below(r, 4) == 0;
+        m->u.piece.request = rng_next(r) | 1;
+        m->u.piece.offset = 1 + rng_below(r, 1ull << 50);
+        m->u.piece.total = m->u.piece.offset + 1000;
+        m->u.piece.xxh3 = rng_next(r) | 1;
+        add_frame(m, m->u.piece.gone ? 0 : 1 + (size_t)rng_below(r, 1000), r);
+        break;
+    }
+}
+
 static enum role speaker(enum msg_kind kind)
 {
     switch (kind) {
@@ -220,6 +257,8 @@ static enum role speaker(enum msg_kind kind)
     case MSG_ACK:
     case MSG_REFUSED: return ROLE_SHARD;
     case MSG_STATUS: return ROLE_FRONT;
+    case MSG_WATCH:
+    case MSG_FETCH: return ROLE_FOLLOWER;
     default: return ROLE_HEAD;
     }
 }
@@ -257,6 +296,10 @@ struct msg *wire_message(enum msg_kind kind, uint64_t seed)
         m->u.refused.e = rng_next(&r) | 1;
         msg_set_text(m, "this is another job");
         break;
+    case MSG_WATCH:
+    case MSG_CUT:
+    case MSG_FETCH:
+    case MSG_PIECE: fill_stream(m, &r); break;
     case MSG_STATUS: break;
     }
     return m;

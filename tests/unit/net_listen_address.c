@@ -43,6 +43,25 @@ static void forms(void **state)
     assert_int_equal(listen_address_check_hosts("eth0", &err), ST_OK);
 }
 
+static void ports(void **state)
+{
+    static const char *const bad[] = {"",        "x",       "70000", "host:80", ":x", "1.2.3.4.5:1",
+                                      "1.2.3:4", "[::1]:4", "4 "};
+    struct errbuf err = ERRBUF_INIT;
+    char out[ADDRESS_MAX];
+    (void)state;
+    assert_int_equal(listen_address_port("4700", "cluster.stream", out, &err), ST_OK);
+    assert_string_equal(out, "tcp://127.0.0.1:4700");
+    assert_int_equal(listen_address_port("localhost:0", "cluster.stream", out, &err), ST_OK);
+    assert_string_equal(out, "tcp://127.0.0.1:*");
+    assert_int_equal(listen_address_port("10.1.2.3:65535", "cluster.stream", out, &err), ST_OK);
+    assert_string_equal(out, "tcp://10.1.2.3:65535");
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(listen_address_port(bad[i], "cluster.stream", out, &err), ST_USAGE);
+        assert_non_null(strstr(err.text, "cluster.stream"));
+    }
+}
+
 static void of_this_host(void **state)
 {
     char out[ADDRESS_MAX];
@@ -65,6 +84,7 @@ static void of_this_host(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(forms), cmocka_unit_test(of_this_host)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(forms), cmocka_unit_test(ports),
+                                       cmocka_unit_test(of_this_host)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,7 +31,7 @@ static void names(void **state)
     assert_false(route_name_decode(bytes, ROUTE_IDENTITY_BYTES + 1, &n));
     bytes[9] = 0; /* no such role */
     assert_false(route_name_decode(bytes, ROUTE_IDENTITY_BYTES, &n));
-    bytes[9] = ROLE_FRONT + 1;
+    bytes[9] = ROLE_FOLLOWER + 1;
     assert_false(route_name_decode(bytes, ROUTE_IDENTITY_BYTES, &n));
     bytes[9] = ROLE_FRONT;
     bytes[0] = 0; /* ZeroMQ's own identities begin so */

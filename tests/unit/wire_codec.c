@@ -92,7 +92,7 @@ static void there_and_back(enum msg_kind kind, uint64_t seed, bool misaligned)
 static void test_every_kind(void **state)
 {
     (void)state;
-    for (int kind = MSG_ORDER; kind <= MSG_REFUSED; kind++)
+    for (int kind = MSG_ORDER; kind <= MSG_KIND_LAST; kind++)
         for (uint64_t seed = 0; seed < SEEDS; seed++) {
             there_and_back((enum msg_kind)kind, seed, false);
             there_and_back((enum msg_kind)kind, seed, true);
@@ -121,7 +121,7 @@ static bool field_is_there(const ProtobufCMessage *m, const ProtobufCFieldDescri
 static void test_no_field_is_forgotten(void **state)
 {
     (void)state;
-    for (int kind = MSG_ORDER; kind <= MSG_REFUSED; kind++) {
+    for (int kind = MSG_ORDER; kind <= MSG_KIND_LAST; kind++) {
         struct msg *m = wire_message((enum msg_kind)kind, 1), *back = NULL;
         struct buffer first = BUFFER_INIT, second = BUFFER_INIT;
         struct frame frames[MSG_FRAMES_MAX];
@@ -174,7 +174,7 @@ static void test_texts_are_tame(void **state)
 static void test_truncated_at_every_byte(void **state)
 {
     (void)state;
-    for (int kind = MSG_ORDER; kind <= MSG_REFUSED; kind++) {
+    for (int kind = MSG_ORDER; kind <= MSG_KIND_LAST; kind++) {
         struct msg *m = wire_message((enum msg_kind)kind, 5);
         struct buffer env = BUFFER_INIT;
         uint64_t bytes[MSG_FRAMES_MAX];
@@ -246,7 +246,7 @@ static void test_flipped_bits(void **state)
 {
     (void)state;
     size_t taken = 0, tried = 0;
-    for (int kind = MSG_ORDER; kind <= MSG_REFUSED; kind++) {
+    for (int kind = MSG_ORDER; kind <= MSG_KIND_LAST; kind++) {
         struct msg *m = wire_message((enum msg_kind)kind, 9);
         struct buffer env = BUFFER_INIT;
         uint64_t bytes[MSG_FRAMES_MAX];
@@ -310,7 +310,7 @@ static int write_corpus(const char *dir)
 {
     struct msg *m = wire_message(MSG_PULL, 2);
     struct buffer env = BUFFER_INIT;
-    for (int kind = MSG_ORDER; kind <= MSG_REFUSED; kind++)
+    for (int kind = MSG_ORDER; kind <= MSG_KIND_LAST; kind++)
         write_kind(dir, (enum msg_kind)kind);
     codec_encode(m, &env);
     uint64_t bytes[2] = {m->frame[0].bytes, 8};
@@ -337,7 +337,7 @@ static int write_corpus(const char *dir)
 static void test_corpus(void **state)
 {
     (void)state;
-    for (int kind = MSG_ORDER; kind <= MSG_REFUSED; kind++) {
+    for (int kind = MSG_ORDER; kind <= MSG_KIND_LAST; kind++) {
         char path[200], *text = NULL;
         size_t n = 0;
         uint64_t bytes[MSG_FRAMES_MAX];

@@ -226,14 +226,14 @@ static void test_texts(void **state)
     x.e.body_case = PENSTOCK__ENVELOPE__BODY_REFUSED;
     x.e.refused = &no;
     x.bytes[0] = WIRE_REFUSED_MAX;
-    for (uint32_t role = ROLE_HEAD; role <= ROLE_FRONT; role++) {
+    for (uint32_t role = ROLE_HEAD; role <= ROLE_FOLLOWER; role++) {
         x.e.role = role; /* anybody may refuse */
         accepted(&x);
     }
     x.bytes[0]++;
     refused(&x, "too long");
-    x.e.role = ROLE_FRONT + 1;
-    refused(&x, "from role 5");
+    x.e.role = ROLE_FOLLOWER + 1;
+    refused(&x, "from role 6");
 }
 
 static void test_limits_of_an_order(void **state)
@@ -406,7 +406,7 @@ static void test_limits_of_ranges(void **state)
     refused(&x, "records are out of range");
 }
 
-/* A body of field 27 is no kind of this version. */
+/* A body of field 31 is no kind of this version. */
 static void test_unknown_kind(void **state)
 {
     (void)state;
@@ -416,7 +416,7 @@ static void test_unknown_kind(void **state)
     x.e.body_case = PENSTOCK__ENVELOPE__BODY__NOT_SET;
     size_t n = penstock__envelope__get_packed_size(&x.e);
     penstock__envelope__pack(&x.e, buffer_room(&env, n));
-    buffer_put(&env, "\xda\x01\x00", 3);
+    buffer_put(&env, "\xfa\x01\x00", 3);
     assert_int_equal(decode(env.data, env.used, NULL, 0), ST_BAD_PEER);
     assert_non_null(strstr(err.text, "without a body"));
     buffer_release(&env);
