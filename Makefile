@@ -70,10 +70,10 @@ MPI_LIBS   = $(eval MPI_LIBS := $$(shell pkg-config --libs ompi-c))$(MPI_LIBS)
 
 # ---- rooms, in floors ---------------------------------------------------------------------------
 
-ROOMS := base math nn feature data wire net metrics store optim snapshot serve train worker launch
+ROOMS := base math nn feature data wire net metrics store optim snapshot serve client train worker launch
 
 # The programs' mains stay out of the archives.
-MAINS := ps/train/ps_main.c ps/serve/serve_main.c worker/worker_main.c launch/penstock.c
+MAINS := ps/train/ps_main.c ps/serve/serve_main.c worker/worker_main.c launch/penstock.c ps/serve/client/follow.c
 
 # By hand, in the order of the alphabet: the list says what a room is made of. A new source is linked once it is here;
 # `make lint` compares the lists with the folders. (Tests need no list: a file in tests/ is a test.)
@@ -110,9 +110,10 @@ SRC_snapshot := $(call in,ps/snapshot, \
     safetensors undo verify)
 SRC_serve    := $(call in,ps/serve, \
     call cells exposure fetcher follow http_health http_infer http_metrics http_openapi http_routes http_service \
-    http_versions infer interaction journal model_view node popular predict registry replica rows seen service \
-    service_check service_recommend service_score service_write shelf source_dir source_tcp stage state \
+    http_versions infer interaction journal model_view node popular predict registry replica rows score seen \
+    service service_check service_recommend service_score service_write shelf source_dir source_tcp stage state \
     state_apply version versions)
+SRC_client   := $(call in,ps/serve/client,penstock_replica)
 SRC_train    := $(call in,ps/train, \
     applier clock cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \
     head_peers head_report head_step head_thread ps_run recipe recv_order recv_pull recv_push shard_cut \
@@ -139,6 +140,7 @@ ROOMS_store    := store wire math base
 ROOMS_optim    := optim wire math base
 ROOMS_snapshot := snapshot store wire math base
 ROOMS_serve    := serve snapshot store nn net data feature metrics wire math base
+ROOMS_client   := client serve snapshot store nn net data feature metrics wire math base
 ROOMS_train    := train optim snapshot store net data feature metrics wire math base
 ROOMS_worker   := worker nn snapshot store net data feature metrics wire math base
 ROOMS_launch   := launch snapshot store net data feature metrics wire math base
@@ -167,6 +169,8 @@ MAIN_penstock-serve   := ps/serve/serve_main.c
 MAIN_penstock-worker  := worker/worker_main.c
 MAIN_penstock         := launch/penstock.c
 PROGRAMS := $(addprefix $(BUILD)/bin/,penstock penstock-ps penstock-serve penstock-worker)
+# What other programs link: one shared library of the same sources, of which only penstock_replica.h is visible.
+LIBRARY  := $(BUILD)/lib/libpenstock-replica.so.1
 
 # What a fuzzer stands on, when its name doesn't begin with a room's, or it needs more than that room.
 FUZZ_cache         := $(ROOMS_data)
@@ -200,7 +204,7 @@ MAKEFLAGS += --no-builtin-rules
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)')
 
-all: $(PROGRAMS)
+all: $(PROGRAMS) $(LIBRARY) $(BUILD)/bin/penstock-follow
 
 setup:
 	$(if $(filter no,$(SETUP)),@true,@launch/setup.sh)
@@ -250,6 +254,11 @@ $(BUILD)/fuzz/obj/%.o: %.c $(BUILD)/fuzz/flags | setup
 	$(call say,clang,$<)
 	$(Q)$(FUZZ_COMPILE) $(DOOR) $$($(clang_target)) -MMD -MP -c $< -o $@
 
+$(BUILD)/pic/obj/%.o: %.c $(BUILD)/flags | setup
+	@mkdir -p $(@D)
+	$(call say,cc,$< (shared))
+	$(Q)$(COMPILE) -fPIC -fvisibility=hidden $(DOOR) -MMD -MP -c $< -o $@
+
 # The contract between processes, generated. Our warnings are not for generated code.
 GEN   := $(BUILD)/gen
 PB_C  := $(PROTO:%.proto=$(GEN)/%.pb-c.c)
@@ -262,6 +271,9 @@ $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: %.proto $(PROTO) | setup
 $(BUILD)/obj/gen/%.o: $(GEN)/%.c $(BUILD)/flags $(PB_H)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(STD) $(OPT) -isystem $(GEN) -w -c $< -o $@
+$(BUILD)/pic/obj/gen/%.o: $(GEN)/%.c $(BUILD)/flags $(PB_H)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) $(OPT) -fPIC -fvisibility=hidden -isystem $(GEN) -w -c $< -o $@
 $(BUILD)/fuzz/obj/gen/%.o: $(GEN)/%.c $(BUILD)/fuzz/flags $(PB_H)
 	@mkdir -p $(@D)
 	$(Q)$(FUZZ_COMPILE) -isystem $(GEN) -w -c $< -o $@
@@ -277,11 +289,12 @@ $$(BUILD)/$(2)lib/lib$(1).a: $$(OBJ_$(1)_$(2)) $$(BUILD)/$(2)lib/$(1).list
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$r,obj/)))
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$r,fuzz/obj/)))
+$(foreach r,$(ROOMS_client),$(eval $(call room_rules,$r,pic/obj/)))
 SIM_ROOMS := worker train
 $(foreach r,$(SIM_ROOMS),$(eval $(call room_rules,$r,sim/obj/)))
 
 # The doors: these sources alone see these headers.
-wire_objects = $(filter-out $(BUILD)/%/gen/%,$(OBJ_wire_obj/) $(OBJ_wire_fuzz/obj/))
+wire_objects = $(filter-out $(BUILD)/%/gen/%,$(OBJ_wire_obj/) $(OBJ_wire_pic/obj/) $(OBJ_wire_fuzz/obj/))
 $(wire_objects): $(PB_H)
 $(wire_objects): private DOOR = -isystem $(GEN)
 $(BUILD)/obj/worker/comm.o $(BUILD)/sim/obj/worker/comm.o: private DOOR = $(MPI_CFLAGS)
@@ -301,6 +314,20 @@ $$(BUILD)/bin/$(1): $$(MAIN_$(1):%.c=$$(BUILD)/obj/%.o) $$(call archives,$$(ROOM
 	$$(call link,$$(MAIN_$(1):%.c=$$(BUILD)/obj/%.o),$$(ROOMS_$(1)),$$(OUT_$(1)))
 endef
 $(foreach p,penstock penstock-ps penstock-serve penstock-worker,$(eval $(call program_rules,$p)))
+
+# The shared library, and the example that links it as anybody would.
+pic_archives := $(ROOMS_client:%=$(BUILD)/pic/obj/lib/lib%.a)
+$(LIBRARY): $(pic_archives) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,link,$@)
+	$(Q)$(LINK) -shared -Wl,-soname,$(@F) -Wl,-z,defs -o $@ -Wl,--whole-archive $(firstword $(pic_archives)) \
+	    -Wl,--no-whole-archive $(wordlist 2,99,$(pic_archives)) $(OUT_net) $(OUT_wire) $(OUT_math) $(OUT_base)
+	$(Q)ln -sf $(@F) $(@:.1=)
+$(BUILD)/bin/penstock-follow: $(BUILD)/obj/ps/serve/client/follow.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,link,$@)
+	$(Q)$(LINK) -o $@ $< -L$(BUILD)/lib -lpenstock-replica -Wl,-rpath,'$$ORIGIN/../lib'
+$(BUILD)/obj/ps/serve/client/follow.o: private DOOR = -Ips/serve/client
 
 # ---- tests --------------------------------------------------------------------------------------
 
@@ -430,11 +457,20 @@ fmt:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/penstock/jobs $(DESTDIR)$(PREFIX)/share/doc/penstock
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/penstock/python
+	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib
+	ln -sf $(notdir $(LIBRARY)) $(DESTDIR)$(PREFIX)/lib/$(notdir $(LIBRARY:.1=))
+	install -m 644 ps/serve/client/penstock_replica.h $(DESTDIR)$(PREFIX)/include
+	sed 's|@PREFIX@|$(PREFIX)|' ps/serve/client/penstock-replica.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/penstock-replica.pc
+	install -m 644 ps/serve/client/penstock.py $(DESTDIR)$(PREFIX)/share/penstock/python
+	install -m 644 ps/serve/client/follow.c $(DESTDIR)$(PREFIX)/share/doc/penstock
 	$(if $(wildcard launch/jobs/*.yaml),install -m 644 $(wildcard launch/jobs/*.yaml) $(DESTDIR)$(PREFIX)/share/penstock/jobs)
 	install -m 644 LICENSE $(wildcard README.md) $(DESTDIR)$(PREFIX)/share/doc/penstock
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,penstock penstock-ps penstock-serve penstock-worker)
 	rm -rf $(DESTDIR)$(PREFIX)/share/penstock $(DESTDIR)$(PREFIX)/share/doc/penstock
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,lib/libpenstock-replica.so lib/libpenstock-replica.so.1 \
+	    lib/pkgconfig/penstock-replica.pc include/penstock_replica.h)
 
--include $(shell find $(BUILD)/obj $(BUILD)/sim/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/pic/obj $(BUILD)/sim/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)

@@ -48,6 +48,10 @@ enum status prepare_job(const char *path, char *const *sets, size_t sets_used, s
         char address[ADDRESS_MAX];
         st = listen_address_port(out->cluster.stream, "cluster.stream", address, err);
     }
+    if (st == ST_OK && out->cluster.stream[0] != '\0') {
+        char address[ADDRESS_MAX];
+        st = listen_address_port(out->cluster.stream, "cluster.stream", address, err);
+    }
     if (st != ST_OK) {
         job_release(out);
         return st;

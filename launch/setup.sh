@@ -2,7 +2,7 @@
 # setup.sh: installs what Penstock is built from, and nothing that is there already.
 #
 #     launch/setup.sh          what `make`, `make demo` and `make test` need
-#     launch/setup.sh --dev    and what `make lint` and `make fuzz` need besides
+#     launch/setup.sh --dev    and what `make lint`, `make fuzz` and the test of penstock.py need besides
 #     launch/setup.sh --cluster  and what `make test-hosts` and `make test-slurm` need: a real sshd, Slurm, munge
 #     launch/setup.sh --check  only says what is missing; exits 1 if anything is
 #
@@ -21,7 +21,7 @@ packages='gcc libc6-dev make pkg-config libopenmpi-dev openmpi-bin libzmq3-dev l
 protobuf-c-compiler libopenblas-pthread-dev libcmocka-dev libyaml-dev libjansson-dev libxxhash-dev
 zlib1g-dev libzstd-dev libmicrohttpd-dev libcurl4-openssl-dev procps'
 packages_cluster='iproute2 openssh-client openssh-server slurm-wlm munge prometheus'
-packages_dev='binutils clang clang-format libclang-rt-14-dev'
+packages_dev='binutils clang clang-format libclang-rt-14-dev python3-numpy'
 
 say() {
     echo "setup: $*" >&2

@@ -25,9 +25,11 @@
 #include "ps/train/stream.h"
 
 enum {
-    LOOK_US = 20000,    /* between two listings of cuts/ while somebody waits */
-    IDLE_US = 500000,   /* longest wait */
-    RETRY_US = 1000000, /* between two tries to bind */
+    LOOK_US = 20000,     /* between two listings of cuts/ while somebody waits */
+    IDLE_US = 500000,    /* longest wait */
+    RETRY_US = 1000000,  /* between two tries to bind */
+    QUIET_US = 500000,   /* at the end: nobody asks any more */
+    LINGER_US = 3000000, /* at the end, at most */
     MESSAGES_A_TURN = 64,
     ANSWERS_A_TURN = 64,
     FOLLOWERS_MAX = 4096,
@@ -45,7 +47,7 @@ struct stream_thread {
     struct endpoint *listen; /* NULL until bound */
     struct endpoint_set *set;
     struct stream *core;
-    uint64_t look_us, bind_us;
+    uint64_t look_us, bind_us, heard_us; /* heard: the last question that was answered */
     bool bind_told;
     uint64_t newest, oldest; /* of the listing that the core has */
     size_t listed;
@@ -145,6 +147,7 @@ static void take_messages(struct stream_thread *t)
             read_cuts(t);
             stream_watch(t->core, route, &m->u.watch, clock_now_us());
         } else if (m->kind == MSG_FETCH) {
+            t->heard_us = clock_now_us();
             serve_fetch(t, &m->u.fetch, route);
         }
         msg_free(m);
@@ -165,6 +168,7 @@ static void answer_watches(struct stream_thread *t)
         struct msg *m = answer(t, MSG_CUT);
         m->u.cut = (struct msg_cut){.request = due[i].request, .k = due[i].k};
         (void)endpoint_send(t->listen, due[i].route, &m);
+        t->heard_us = due[i].k != 0 ? clock_now_us() : t->heard_us;
     }
 }
 
@@ -204,6 +208,26 @@ static void wait(struct stream_thread *t)
     }
 }
 
+static void turn(struct stream_thread *t)
+{
+    wait(t);
+    if (t->listen != NULL) {
+        take_messages(t);
+        answer_watches(t);
+    }
+}
+
+/* The run has ended with a cut that followers have not got yet: they may still get it. Bounded, and only while they ask. */
+static void linger(struct stream_thread *t)
+{
+    const uint64_t began = clock_now_us();
+    t->look_us = 0;
+    t->heard_us = t->core->waits > 0 || began - t->heard_us < QUIET_US ? began : 0;
+    while (clock_now_us() - began < LINGER_US && clock_now_us() - t->heard_us < QUIET_US) {
+        turn(t);
+    }
+}
+
 static void *run(void *arg)
 {
     struct stream_thread *t = arg;
@@ -211,11 +235,10 @@ static void *run(void *arg)
         if (t->listen == NULL && clock_now_us() >= t->bind_us) {
             try_bind(t);
         }
-        wait(t);
-        if (t->listen != NULL) {
-            take_messages(t);
-            answer_watches(t);
-        }
+        turn(t);
+    }
+    if (t->listen != NULL) {
+        linger(t);
     }
     return NULL;
 }
