@@ -133,6 +133,7 @@ BEGIN {
     door("^mpi\\.h$", "worker/comm.c")
     door("^(yaml|jansson|xxhash|zlib|zstd)\\.h$", "common/base")
     door("^curl/", "launch/simulate.c")
+    door("^penstock_replica\\.h$", "ps/serve/client/follow.c")
     door("^cmocka\\.h$", "tests")
 
     n = split("assert ctype dirent dlfcn endian errno execinfo fcntl fenv float fnmatch ftw getopt glob grp ifaddrs inttypes " \
