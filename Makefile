@@ -190,6 +190,7 @@ FUZZ_wire_frames   := $(ROOMS_net)
 
 # What single tests need besides: EXTRA_<test> more objects (sources), LINK_<test> more flags for the linker.
 # LINK_base_mem := -Wl,--wrap=malloc
+EXTRA_serve_stream := ps/train/stream.c
 
 # ---- the targets --------------------------------------------------------------------------------
 
