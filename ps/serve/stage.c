@@ -203,7 +203,7 @@ static enum status remove_row(struct stage *s, uint32_t t, uint64_t key, struct 
 static enum status put_group(struct stage *s, uint32_t t, const struct part_table *from,
                              uint64_t first, size_t n, struct errbuf *err)
 {
-    uint64_t keys[LAYER_GROUP], h[LAYER_GROUP];
+    uint64_t keys[LAYER_GROUP], h[LAYER_GROUP] = {0};
     for (size_t i = 0; i < n; i++) {
         keys[i] = part_key(from, first + i);
         h[i] = hash_u64(keys[i]);

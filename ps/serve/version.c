@@ -39,7 +39,7 @@ void version_rows(const struct version *v, uint32_t t, const uint64_t *keys, siz
     assert(t < v->plan->tables_used && v->plan->tables[t].kind == PLAN_SPARSE);
     const struct layer *top = atomic_load(&v->top);
     for (size_t at = 0; at < n; at += LAYER_GROUP) {
-        uint64_t h[LAYER_GROUP];
+        uint64_t h[LAYER_GROUP] = {0};
         const size_t group = n - at < LAYER_GROUP ? n - at : LAYER_GROUP;
         for (size_t i = 0; i < group; i++) {
             h[i] = hash_u64(keys[at + i]);
