@@ -34,7 +34,7 @@ check "the run begins" eventually 60 test -e "$run/cache/encoder.bin"
 check "the stream has an address" eventually 60 grep -q "tcp://127.0.0.1:$port" "$run/stream"
 "$follower" --for 200 "$run" >"$WORK/dir.log" 2>&1 &
 by_dir=$!
-"$follower" --for 200 "tcp://127.0.0.1:$port" >"$WORK/tcp.log" 2>&1 &
+TMPDIR=$WORK "$follower" --for 200 "tcp://127.0.0.1:$port" >"$WORK/tcp.log" 2>&1 &
 by_tcp=$!
 more "both nodes show versions" 3
 says_stream() { "$PENSTOCK" status "$run" | grep -q "served at tcp://127.0.0.1:$port"; }
