@@ -67,8 +67,8 @@ static const struct row {
      "Memory of the undo logs on all shards."},
 };
 
-static const char *const phases[] = {"fence",    "gather", "recover", "cut",     "evaluate",
-                                     "train",    "wait",   "stopping", "ended"};
+static const char *const phases[] = {"fence", "gather", "recover",  "cut",  "evaluate",
+                                     "train", "wait",   "stopping", "ended"};
 
 static void put_labelled(const struct job *job, const struct json *report, struct buffer *out)
 {
