@@ -93,7 +93,7 @@ SRC_feature  := $(call in,common/feature,encode fit keyset number schema)
 SRC_data     := $(call in,common/data, \
     baselines batch beside cache cache_writer catalog columns convert dataset deal duckdb events history inspect inspect_column \
     inspect_named inspect_text intake joins lines popularity popularity_rank quarantine reader_json reader_libsvm reader_pairs \
-    reader_query reader_text reader_tfrecord records sequence shop shop_people shop_world shop_write sources split windows)
+    reader_query reader_text reader_tfrecord records segments sequence shop shop_people shop_world shop_write sources split tail windows)
 SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
 SRC_net      := $(call in,common/net, \
     endpoint endpoint_recv head_link http http_conn http_loop http_rules http_server listen_address listen_clock outbox routes \
@@ -116,15 +116,15 @@ SRC_serve    := $(call in,ps/serve, \
 SRC_client   := $(call in,ps/serve/client,penstock_replica)
 SRC_train    := $(call in,ps/train, \
     applier clock cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \
-    head_peers head_report head_step head_thread ps_run recipe recv_order recv_pull recv_push shard_cut \
+    head_peers head_report head_step head_thread live ps_run recipe recv_order recv_pull recv_push shard_cut \
     shard_load shard_log shard_state shard_step shard_thread stream stream_thread)
 SRC_worker   := $(call in,worker, \
     baseline candidates client_order client_pull client_push client_state client_step comm ease evaluate feeder \
     flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
     ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_serve cmd_serving cmd_simulate cmd_snap \
-    cmd_status cmd_submit cmd_train crowd crowd_visit exporter final final_windows folds hosts node_ask place prepare run \
-    simulate tally visit watch)
+    cmd_status cmd_submit cmd_train crowd crowd_visit exporter final final_windows folds follower hosts node_ask place prepare \
+    run simulate tally visit watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto stream.proto train.proto)
 
 # Who stands on whom, in link order: what a room's tests link.

@@ -20,6 +20,7 @@
 #include "launch/exporter.h"
 #include "launch/final.h"
 #include "launch/folds.h"
+#include "launch/follower.h"
 #include "launch/place.h"
 #include "launch/prepare.h"
 #include "launch/run.h"
@@ -141,6 +142,7 @@ static enum status run_cluster(struct run *r, const struct place *place, const s
                                struct watch_end *end, struct errbuf *err)
 {
     struct shown shown;
+    struct follower *follower = NULL;
     enum status st = run_init(r, err);
     if (st != ST_OK) {
         return st;
@@ -152,12 +154,16 @@ static enum status run_cluster(struct run *r, const struct place *place, const s
     if (st == ST_OK) {
         st = place_start_workers(place, r, err);
     }
+    if (st == ST_OK && job_follows(place->job)) {
+        st = follower_start(place->job, dir->dir, dir->cache, &follower, err);
+    }
     if (st == ST_OK) {
         const struct watch_listener listener = {show, &shown};
-        st = watch_run(r, dir, &listener, end, err);
+        st = watch_run(r, dir, place->job, follower, &listener, end, err);
     } else {
         run_end(r, 1000000);
     }
+    follower_stop(follower);
     show_close(&shown);
     run_release(r);
     return st;
@@ -167,7 +173,7 @@ static enum status conclude(struct final *f, const struct watch_end *end, enum f
                             struct errbuf *err)
 {
     f->head = end->report;
-    f->interrupted = end->interrupted != 0;
+    f->interrupted = end->interrupted != 0 && !end->live;
     if (f->interrupted && json_u64(f->head, "cut.version", 0) == 0) {
         return errbuf_set(err, ST_INTERNAL,
                           "stopped before the first cut was complete; nothing was trained");
@@ -189,7 +195,7 @@ static enum status train(const struct job *job, const struct train_call *call, s
                          const struct prepare *dir, struct errbuf *err)
 {
     struct convert_result data;
-    struct watch_end end = {NULL, 0};
+    struct watch_end end = {NULL, 0, false};
     struct run run;
     memset(&data, 0, sizeof(data));
     struct final f = {.job = job, .dir = dir, .data = &data, .run = &run};

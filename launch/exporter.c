@@ -67,8 +67,8 @@ static const struct row {
      "Memory of the undo logs on all shards."},
 };
 
-static const char *const phases[] = {"fence",    "gather", "recover",  "cut",
-                                     "evaluate", "train",  "stopping", "ended"};
+static const char *const phases[] = {"fence", "gather", "recover",  "cut",  "evaluate",
+                                     "train", "wait",   "stopping", "ended"};
 
 static void put_labelled(const struct job *job, const struct json *report, struct buffer *out)
 {
@@ -139,6 +139,33 @@ static void put_valid(const struct json *report, struct buffer *out)
     }
 }
 
+/* data.follow: how well each segment was predicted before it was trained on, and how far behind the logs the run is. */
+static void put_live(const struct json *report, struct buffer *out)
+{
+    static const struct row of[] = {
+        {"penstock_live_segments_total", PROMETHEUS_COUNTER, "live.segments",
+         "Segments of growing logs that are trained on."},
+        {"penstock_live_records_total", PROMETHEUS_COUNTER, "live.records", "Their records."},
+        {"penstock_live_bad_lines_total", PROMETHEUS_COUNTER, "follow.bad",
+         "Lines of growing logs that were quarantined."},
+        {"penstock_live_behind_records", PROMETHEUS_GAUGE, "follow.behind_records",
+         "Records that are read but not trained on."},
+        {"penstock_live_behind_bytes", PROMETHEUS_GAUGE, "follow.behind_bytes",
+         "Bytes of lines that are not read yet."},
+        {"penstock_live_behind_seconds", PROMETHEUS_GAUGE, "follow.behind_seconds",
+         "Age of the oldest line that is not trained on."},
+        {"penstock_live_fresh_seconds", PROMETHEUS_GAUGE, "live.fresh_seconds",
+         "From the first line of the last segment to the cut that has it."},
+        {"penstock_live_auc", PROMETHEUS_GAUGE, "live.recent_auc",
+         "AUC of the last segments, each before it was trained on."},
+        {"penstock_live_logloss", PROMETHEUS_GAUGE, "live.recent_logloss", "Their logloss."},
+    };
+    for (size_t i = 0; json_get(report, "live") != NULL && i < sizeof(of) / sizeof(of[0]); i++) {
+        prometheus_one(out, of[i].name, of[i].type, of[i].help,
+                       json_f64(report, of[i].path, of[i].type == PROMETHEUS_COUNTER ? 0 : NAN));
+    }
+}
+
 void exporter_text(const struct job *job, const struct json *report, double samples_per_second,
                    struct buffer *out)
 {
@@ -153,6 +180,7 @@ void exporter_text(const struct job *job, const struct json *report, double samp
     prometheus_one(out, "penstock_samples_per_second", PROMETHEUS_GAUGE,
                    "Records applied a second, smoothed over the last seconds.", samples_per_second);
     put_valid(report, out);
+    put_live(report, out);
 }
 
 enum status exporter_open(const char *dir, const struct job *job, struct exporter **out,

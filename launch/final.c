@@ -314,6 +314,10 @@ static struct json *make_report(const struct final *f)
     if (job->train.window) {
         final_put_windows(f, out);
     }
+    if (json_get(f->head, "live") != NULL) {
+        json_set(out, "live", json_clone(json_get(f->head, "live")));
+        json_set(out, "follow", json_clone(json_get(f->head, "follow")));
+    }
     put_resources(f, out);
     snprintf(hash, sizeof(hash), "%016" PRIx64, job_config_hash(job));
     json_set_str(out, "config_hash", hash);
@@ -377,6 +381,19 @@ static void print_part(const struct final *f, enum part p)
     json_free(named);
 }
 
+/* Behind the epochs: the growing log, whose records count on top. */
+static void print_live(const struct final *f)
+{
+    printf("  live: %" PRIu64 " segments of %" PRIu64 " records, %" PRIu64
+           " bad lines; before training AUC %.5f, logloss %.5f; from a line to its cut %.2f s, at "
+           "most %.2f s\n",
+           json_u64(f->head, "follow.segments", 0), json_u64(f->head, "follow.records", 0),
+           json_u64(f->head, "follow.bad", 0), json_f64(f->head, "live.auc", NAN),
+           json_f64(f->head, "live.logloss", NAN),
+           json_f64(f->head, "live.fresh_seconds_mean", NAN),
+           json_f64(f->head, "live.fresh_seconds_max", NAN));
+}
+
 static void print_table(const struct final *f)
 {
     /* Windows are parts of one pass. */
@@ -393,6 +410,10 @@ static void print_table(const struct final *f)
     print_part(f, PART_TEST);
     if (f->job->train.window) {
         final_print_windows(f);
+    }
+    if (json_get(f->head, "live") != NULL) {
+        log += json_u64(f->head, "follow.records", 0);
+        print_live(f);
     }
     printf("  records in the log %" PRIu64 " x %zu epochs = %" PRIu64 " %s applied %" PRIu64
            ", doubled %" PRIu64 ", skipped %" PRIu64 ", quarantined %" PRIu64 "\n",

@@ -140,7 +140,7 @@ static void remove_folder(const char *dir, const char *name)
 
 static void begin_again(const char *dir)
 {
-    static const char *const folders[] = {"cuts", "data", "run", "log", "tensorboard"};
+    static const char *const folders[] = {"cuts", "data", "run", "log", "live", "tensorboard"};
     static const char *const files[] = {"job",          "resolved.yaml", "plan.json",
                                         "head",         "report.json",   "run.json",
                                         "servers.conf", "metrics",       "stream"};

@@ -7,6 +7,8 @@
  * |-----------|----------------------|---------------------------------------------|
  * | running   | INT, TERM            | stopping: the head is told until it answers |
  * | running   | a child's bad end    | failed: what the head says of it, then all are ended |
+ * | running, live | INT, TERM, data.follow_for, _idle, or the follower gave up | draining          |
+ * | draining  | all segments are trained on | stopping                             |
  * | stopping  | INT, TERM            | failed: all are ended now                   |
  * | any       | all children ended   | done                                        |
  */
@@ -32,6 +34,7 @@
 #define DRAIN_EARLY_US   300000u
 #define GRACE_US         4000000u /* TERM to KILL: mpirun needs two seconds to end its ranks */
 #define STOP_MAX_US      90000000u
+#define ASK_LIVE_US      100000u
 #define REPORT_BYTES_MAX (64u << 20)
 
 struct watch {
@@ -44,6 +47,11 @@ struct watch {
     uint64_t asked_us, ended_us, stop_us;
     uint64_t epoch_shown;
     uint64_t notices_shown;
+    const struct job *job;     /* borrowed, and so the next */
+    struct follower *follower; /* data.follow, else NULL */
+    uint64_t live_us;          /* when the run went live, or 0 */
+    bool draining; /* no further segment: the end is asked for when all are trained on */
+    bool stopping; /* the head is asked to end */
     uint64_t rate_us, rate_applied; /* of the last answer that brought something new */
     double rate;
 };
@@ -176,6 +184,66 @@ static double rate_of(struct watch *w, uint64_t applied, uint64_t now)
     return w->rate;
 }
 
+/* data.follow: one line, whatever the number of segments. */
+static void show_live(struct watch *w, const struct json *rep, uint64_t now)
+{
+    char rate[16], done[16], behind[16];
+    progress_count(rate, rate_of(w, json_u64(rep, "counters.applied", 0), now));
+    progress_count(done, json_f64(rep, "live.records", 0));
+    progress_count(behind, json_f64(rep, "follow.behind_records", 0));
+    progress_show(&w->progress, now,
+                  "Live segment %" PRIu64
+                  "  %s records  %s/s  behind %s %.1f s  before training AUC "
+                  "%.4f logloss %.4f (all %.4f %.4f)  cut %" PRIu64 "  fresh %.2f s  %s",
+                  json_u64(rep, "live.segments", 0), done, rate, behind,
+                  json_f64(rep, "follow.behind_seconds", 0), json_f64(rep, "live.recent_auc", NAN),
+                  json_f64(rep, "live.recent_logloss", NAN), json_f64(rep, "live.auc", NAN),
+                  json_f64(rep, "live.logloss", NAN), json_u64(rep, "cut.version", 0),
+                  json_f64(rep, "live.fresh_seconds", NAN), json_str(rep, "phase", ""));
+}
+
+/* What the front alone knows joins the head's report, for all who look at it. */
+static void add_follow(struct watch *w, struct json *rep)
+{
+    struct follower_status s;
+    struct json *j = json_object();
+    follower_status(w->follower, &s);
+    json_set_u64(j, "segments", s.counts.segments);
+    json_set_u64(j, "records", s.counts.records);
+    json_set_u64(j, "lines", s.counts.lines);
+    json_set_u64(j, "bad", s.counts.bad);
+    json_set_u64(j, "behind_records", s.behind);
+    json_set_u64(j, "behind_bytes", s.bytes);
+    json_set_f64(j, "behind_seconds", s.behind_seconds);
+    json_set(rep, "follow", j);
+}
+
+/* What a live run is ended by. */
+static void check_live(struct watch *w, const struct json *rep, uint64_t now)
+{
+    struct follower_status s;
+    const uint64_t done = json_u64(rep, "live.segments", 0);
+    if (json_get(rep, "live") == NULL) {
+        follower_tell(w->follower, 0, 0, 0);
+        return;
+    }
+    follower_tell(w->follower, done, json_u64(rep, "live.records", 0),
+                  json_u64(rep, "live.committed", 0));
+    follower_status(w->follower, &s);
+    w->live_us = w->live_us == 0 ? now : w->live_us;
+    const uint64_t most = w->job->data.follow_for, idle = w->job->data.follow_idle;
+    const double live = (double)(now - w->live_us) / 1e6;
+    const double quiet = s.idle_seconds < live ? s.idle_seconds : live;
+    const bool all = done >= s.counts.segments && s.bytes == 0;
+    if ((most > 0 && now - w->live_us >= most) ||
+        (idle > 0 && all && quiet * 1e6 >= (double)idle)) {
+        w->draining = true;
+        follower_drain(w->follower);
+    }
+    w->stopping =
+        w->stopping || s.status != ST_OK || (w->draining && s.drained && done >= s.counts.segments);
+}
+
 static void show_line(struct watch *w, const struct json *rep, uint64_t now)
 {
     char bar[32], rate[16], left[16], done_text[16], total_text[16], trained[32];
@@ -201,7 +269,7 @@ static void ask(struct watch *w, uint64_t now)
 {
     struct json *rep = NULL;
     struct errbuf err = ERRBUF_INIT;
-    bool want_stop = w->end->interrupted != 0;
+    bool want_stop = w->follower == NULL ? w->end->interrupted != 0 : w->stopping;
     if (ask_head(w->ask, want_stop, 100000, &rep, &err) != ST_OK) {
         return;
     }
@@ -209,7 +277,15 @@ static void ask(struct watch *w, uint64_t now)
     w->end->report = rep;
     show_notices(w, rep);
     show_epochs(w, rep);
-    show_line(w, rep, now);
+    if (w->follower != NULL) {
+        check_live(w, rep, now);
+        add_follow(w, rep);
+    }
+    if (w->live_us != 0) {
+        show_live(w, rep, now);
+    } else {
+        show_line(w, rep, now);
+    }
     w->listener->report(w->listener->self, rep, w->rate);
 }
 
@@ -223,6 +299,11 @@ static enum status on_signal(struct watch *w, int sig, uint64_t now, struct errb
     w->end->interrupted = sig;
     w->stop_us = now;
     w->asked_us = 0;
+    if (w->follower != NULL) {
+        w->draining = true;
+        w->stopping = w->live_us == 0; /* in the middle of its epochs it stops like any other */
+        follower_drain(w->follower);
+    }
     progress_done(&w->progress, "%s: stopping at a cut (again to end at once)", strsignal(sig));
     return ST_OK;
 }
@@ -293,7 +374,7 @@ static enum status look(struct watch *w, const struct run_child **bad, struct er
         return errbuf_set(err, ST_TIMEOUT, "no cut within %u s of the stop; ended",
                           STOP_MAX_US / 1000000u);
     }
-    if (now - w->asked_us >= ASK_EVERY_US && w->ended_us == 0) {
+    if (now - w->asked_us >= (w->live_us != 0 ? ASK_LIVE_US : ASK_EVERY_US) && w->ended_us == 0) {
         w->asked_us = now;
         ask(w, now);
     }
@@ -308,17 +389,35 @@ static void take_last_words(struct watch *w, const char *path)
     if (file_exists(path) && json_read(path, REPORT_BYTES_MAX, &last, &ignored) == ST_OK) {
         json_free(w->end->report);
         w->end->report = last;
+        if (w->follower != NULL) {
+            add_follow(w, last);
+        }
         show_notices(w, last);
         show_epochs(w, last);
         w->listener->report(w->listener->self, last, w->rate);
     }
 }
 
-enum status watch_run(struct run *r, const struct prepare *dir,
-                      const struct watch_listener *listener, struct watch_end *out,
-                      struct errbuf *err)
+/* How a live run ended: its last cut has all segments, or the log could not be gone on with. */
+static enum status end_live(struct watch *w, enum status st, struct errbuf *err)
+{
+    struct follower_status s;
+    follower_status(w->follower, &s);
+    if (st == ST_OK && s.status != ST_OK) {
+        st = errbuf_set(err, s.status, "%s; stopped at cut %" PRIu64 ", --resume goes on from it",
+                        s.why, newest_cut(w->dir->dir));
+    }
+    w->end->live = st == ST_OK && json_get(w->end->report, "live") != NULL;
+    return st;
+}
+
+enum status watch_run(struct run *r, const struct prepare *dir, const struct job *job,
+                      struct follower *follower, const struct watch_listener *listener,
+                      struct watch_end *out, struct errbuf *err)
 {
     struct watch w = {.run = r, .dir = dir, .end = out, .listener = listener};
+    w.job = job;
+    w.follower = follower;
     const struct run_child *bad = NULL;
     progress_init(&w.progress, stderr);
     memset(out, 0, sizeof(*out));
@@ -337,5 +436,6 @@ enum status watch_run(struct run *r, const struct prepare *dir,
     ask_close(w.ask);
     take_last_words(&w, words);
     free(words);
-    return bad != NULL ? say_bad_end(&w, bad, err) : st;
+    st = bad != NULL ? say_bad_end(&w, bad, err) : st;
+    return follower != NULL ? end_live(&w, st, err) : st;
 }

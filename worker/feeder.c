@@ -18,6 +18,7 @@
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "common/base/thread.h"
+#include "common/data/segments.h"
 #include "common/wire/limits.h"
 #include "worker/candidates.h"
 
@@ -34,8 +35,38 @@ struct feeder {
     struct candidates candidates;
     /* the task under way */
     struct task task;
+    struct dataset *from; /* borrowed: one of the three */
     uint64_t at, end;
+    struct dataset *segment; /* of a growing log: the last one; owned */
+    uint64_t segment_number;
 };
+
+/* The segment of a growing log that the task is of, or the train part; NULL: told. What is open stays so until another
+ * segment is asked for: it is judged and then trained on. */
+static struct dataset *open_train(struct feeder *f)
+{
+    struct errbuf err = ERRBUF_INIT;
+    const struct msg_lease *l = &f->task.lease;
+    if (l->segment == 0)
+        return f->train;
+    if (f->segment != NULL && f->segment_number == l->segment)
+        return f->segment;
+    dataset_close(f->segment);
+    f->segment = NULL;
+    char *path = segments_path(f->p->run->path, l->segment);
+    enum status st = dataset_open_segment(&f->p->run->job, path, &f->segment, &err);
+    free(path);
+    if (st == ST_OK && dataset_rows(f->segment) != l->records)
+        st = errbuf_set(&err, ST_BAD_DATA,
+                        "segment %" PRIu64 " has %" PRIu64 " records, the head's log %" PRIu64,
+                        l->segment, dataset_rows(f->segment), l->records);
+    if (st != ST_OK) {
+        pipeline_fault(f->p, st, "%s", err.text);
+        return NULL;
+    }
+    f->segment_number = l->segment;
+    return f->segment;
+}
 
 /* Begin the next task, if there is one. */
 static void take_task(struct feeder *f)
@@ -47,9 +78,14 @@ static void take_task(struct feeder *f)
     free(item);
     bool lease = f->task.kind == TASK_LEASE;
     const struct msg_lease *l = &f->task.lease;
-    const uint64_t rows = f->p->train_rows;
     f->at = l->begin;
     f->end = l->end;
+    f->from = lease || f->task.of_train ? open_train(f) : f->valid;
+    if (f->from == NULL) {
+        f->at = f->end = 0;
+        return;
+    }
+    const uint64_t rows = dataset_rows(f->from);
     if (lease && (l->begin > l->end || l->end > l->records || l->first > rows ||
                   l->records > rows - l->first)) {
         pipeline_fault(f->p, ST_FAULT,
@@ -75,7 +111,7 @@ static enum status fill_batch(struct feeder *f, uint64_t at, size_t n, struct ba
 {
     const bool lease = f->task.kind == TASK_LEASE;
     name_rows(f, at, n);
-    enum status st = dataset_batch(f->task.of_train ? f->train : f->valid, f->rows, n, b, err);
+    enum status st = dataset_batch(f->from, f->rows, n, b, err);
     if (st != ST_OK)
         return st;
     if (lease)
@@ -233,6 +269,7 @@ void feeder_stop(struct feeder *f)
         return;
     thread_stop(&f->thread);
     dataset_close(f->train);
+    dataset_close(f->segment);
     if (f->valid != NULL)
         dataset_close(f->valid);
     candidates_close(&f->candidates);

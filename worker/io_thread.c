@@ -68,7 +68,8 @@ static void connect_shards(struct io_thread *t, const struct msg_order *o)
             log_info("shard %" PRIu32 ": at %s", s, address);
     }
     /* The order of records is a function of their number: both sides must mean the same log. */
-    if (!t->p->run->job.train.window && o->records != t->p->train_rows)
+    if (!t->p->run->job.train.window && !job_follows(&t->p->run->job) &&
+        o->records != t->p->train_rows)
         pipeline_fault(t->p, ST_FAULT,
                        "the head's log has %" PRIu64 " records, the cache here %" PRIu64,
                        o->records, t->p->train_rows);
@@ -102,9 +103,11 @@ static void begin_evaluation(struct io_thread *t, uint64_t number, const struct 
 {
     const bool of_train = o->evaluate_records > 0;
     const uint64_t rows = of_train ? o->evaluate_records : t->p->valid_rows;
-    struct msg_lease share = {.first = o->evaluate_first};
-    if (of_train && (o->evaluate_first > t->p->train_rows ||
-                     o->evaluate_records > t->p->train_rows - o->evaluate_first)) {
+    struct msg_lease share = {
+        .first = o->evaluate_first, .records = o->evaluate_records, .segment = o->evaluate_segment};
+    if (of_train && o->evaluate_segment == 0 &&
+        (o->evaluate_first > t->p->train_rows ||
+         o->evaluate_records > t->p->train_rows - o->evaluate_first)) {
         pipeline_fault(t->p, ST_FAULT, "a window of records behind the end of the train part");
         return;
     }
@@ -115,7 +118,10 @@ static void begin_evaluation(struct io_thread *t, uint64_t number, const struct 
     token->generation = atomic_load(&t->p->generation);
     token->evaluate = number;
     log_info("evaluation %" PRIu64 ": records [%" PRIu64 ", %" PRIu64 ") of %" PRIu64 "%s", number,
-             share.begin, share.end, rows, of_train ? " of the next window" : "");
+             share.begin, share.end, rows,
+             o->evaluate_segment > 0 ? " of the next segment"
+             : of_train              ? " of the next window"
+                                     : "");
     /* First the token, then its batches. */
     pipeline_pass(t->p, t->p->ready, token);
     give_task(t, TASK_EVALUATE, &share, of_train);

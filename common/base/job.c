@@ -262,8 +262,9 @@ static void resolve_paths(const struct parse *p)
     struct job *job = p->job;
     resolve_root(p);
     const char *base = *job->data.root != '\0' ? job->data.root : p->dir;
-    struct texts *lists[] = {&job->data.train, &job->data.valid, &job->data.test};
-    for (size_t i = 0; i < 3; i++)
+    struct texts *lists[] = {&job->data.train, &job->data.valid, &job->data.test,
+                             &job->data.follow};
+    for (size_t i = 0; i < 4; i++)
         for (size_t j = 0; j < lists[i]->used; j++)
             make_absolute(&lists[i]->item[j], base);
     for (size_t i = 0; i < job->data.joins_used; i++)

@@ -147,6 +147,9 @@ struct job {
     struct {
         char *root; /* put before relative paths */
         struct texts train, valid, test;
+        struct texts follow; /* growing logs: trained on behind train, as they grow */
+        uint64_t follow_every, follow_records; /* a segment: us; lines */
+        uint64_t follow_for, follow_idle;      /* us until a live run ends by itself; 0: never */
         int format;
         char *delimiter; /* ",", "\t", "::", any text */
         bool header;
@@ -294,6 +297,8 @@ uint64_t job_slices(const struct job *job);
 /* The log is dealt: every lease goes to all workers, and each computes its part of each step of train.batch
  * records (bsp, ssp, allreduce). Else a lease is one worker's, and so is each step. */
 bool job_deals(const struct job *job);
+/* data.follow: behind its epochs the run goes on with growing logs. */
+bool job_follows(const struct job *job);
 bool job_allreduces(const struct job *job); /* dense gradients: train.dense */
 /* train.dense allreduce: the rank that brings a shard the summed dense gradient of a step. */
 uint32_t job_carrier(uint32_t shard, uint32_t workers);

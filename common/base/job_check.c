@@ -162,6 +162,38 @@ static enum status check_split(const struct job *job, struct errbuf *err)
     return st != ST_OK ? st : check_part(&job->data.test, test, "test", err);
 }
 
+/* Growing logs: lines that stand for themselves, one after the other. */
+static enum status check_follow(const struct job *job, struct errbuf *err)
+{
+    const int format = job->data.format, by = job->data.split.by;
+    if (!job_follows(job))
+        return ST_OK;
+    if (job->data.records == JOB_SEQUENCES)
+        return errbuf_set(err, ST_USAGE,
+                          "data.follow: a sequence is all that a user did; lines can't be added to "
+                          "one (data.records=events could follow)");
+    for (size_t i = 0; i < job->data.fields_used; i++)
+        if (job->data.fields[i].type == FIELD_HISTORY)
+            return errbuf_set(err, ST_USAGE,
+                              "data.follow: field %s is a history, which is made of the whole log; "
+                              "growing logs have none yet: leave one of the two out",
+                              job->data.fields[i].name);
+    if (format == JOB_TFRECORD || format == JOB_PARQUET || format == JOB_QUERY)
+        return errbuf_set(err, ST_USAGE,
+                          "data.follow: needs a format of lines (delimited, libsvm, criteo, "
+                          "recbole, libffm, slots, json)");
+    if (job->train.window || by == JOB_SPLIT_FOLD)
+        return errbuf_set(err, ST_USAGE, "data.follow: does not go with %s",
+                          job->train.window ? "train.window: its windows are all of data.train"
+                                            : "data.split.by=fold: its runs come to an end");
+    for (size_t i = 0; i < job->data.follow.used; i++)
+        if (strcmp(job->data.follow.item[i], "-") == 0)
+            return errbuf_set(err, ST_USAGE,
+                              "data.follow: standard input (-) can't be gone on with after a "
+                              "restart: let it be written to a file (tee -a FILE) and name that");
+    return ST_OK;
+}
+
 static enum status check_data(const struct job *job, struct errbuf *err)
 {
     bool whole = job->data.format == JOB_QUERY && strstr(job->data.query, "{file}") == NULL;
@@ -183,7 +215,8 @@ static enum status check_data(const struct job *job, struct errbuf *err)
     if (query && job->data.train.used > 0 && strstr(job->data.query, "{file}") == NULL)
         return errbuf_set(err, ST_USAGE,
                           "data.train: is given, but data.query has no {file} to put its files in");
-    return check_split(job, err);
+    enum status st = check_follow(job, err);
+    return st != ST_OK ? st : check_split(job, err);
 }
 
 static enum status check_layers(const struct u64s *widths, const char *name, bool needed,
@@ -291,6 +324,11 @@ uint64_t job_slices(const struct job *job)
 bool job_deals(const struct job *job)
 {
     return job->train.consistency != JOB_ASYNC || job_allreduces(job);
+}
+
+bool job_follows(const struct job *job)
+{
+    return job->data.follow.used > 0;
 }
 
 bool job_allreduces(const struct job *job)

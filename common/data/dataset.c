@@ -75,11 +75,12 @@ static void view_blocks(struct dataset *d)
     }
 }
 
-enum status dataset_open(const struct job *job, const char *cache_dir, enum part part,
-                         struct dataset **out, struct errbuf *err)
+/* path: handed over. */
+static enum status open_at(const struct job *job, char *path, enum part part, struct dataset **out,
+                           struct errbuf *err)
 {
     struct dataset *d = mem_zalloc(sizeof *d);
-    d->path = cache_path(cache_dir, part);
+    d->path = path;
     enum status st;
     if (!file_exists(d->path))
         st = errbuf_set(err, ST_NOT_FOUND, "%s: the job has no %s part, or it was not converted",
@@ -97,6 +98,18 @@ enum status dataset_open(const struct job *job, const char *cache_dir, enum part
     view_blocks(d);
     *out = d;
     return ST_OK;
+}
+
+enum status dataset_open(const struct job *job, const char *cache_dir, enum part part,
+                         struct dataset **out, struct errbuf *err)
+{
+    return open_at(job, cache_path(cache_dir, part), part, out, err);
+}
+
+enum status dataset_open_segment(const struct job *job, const char *path, struct dataset **out,
+                                 struct errbuf *err)
+{
+    return open_at(job, mem_strdup(path), PART_TRAIN, out, err);
 }
 
 void dataset_close(struct dataset *d)

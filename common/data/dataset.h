@@ -43,6 +43,9 @@ struct batch {       /* owned arrays, reused: batch_init once, then dataset_batc
 /* cache_dir: what convert_job wrote. ST_NOT_FOUND when the part has no rows or was not converted. */
 MUST_CHECK enum status dataset_open(const struct job *job, const char *cache_dir, enum part part,
                                     struct dataset **out, struct errbuf *err);
+/* A segment of a growing log (segments.h): a train part in a file of its own. */
+MUST_CHECK enum status dataset_open_segment(const struct job *job, const char *path,
+                                            struct dataset **out, struct errbuf *err);
 void dataset_close(struct dataset *d);
 uint64_t dataset_rows(const struct dataset *d);
 size_t dataset_fields(const struct dataset *d); /* F: id fields, in schema order */

@@ -117,6 +117,7 @@ static void encode_order(const struct msg_order *o, Penstock__Envelope *e, struc
     p.evaluate = o->evaluate;
     p.evaluate_first = o->evaluate_first;
     p.evaluate_records = o->evaluate_records;
+    p.evaluate_segment = o->evaluate_segment;
     p.stop_code = o->stop_code;
     p.clock = o->clock;
     p.why = text_of(o->why);
@@ -255,6 +256,7 @@ static void encode_small(const struct msg *m, Penstock__Envelope *e, struct buff
         lease.end = m->u.lease.end;
         lease.first = m->u.lease.first;
         lease.records = m->u.lease.records;
+        lease.segment = m->u.lease.segment;
         e->body_case = PENSTOCK__ENVELOPE__BODY_LEASE;
         e->lease = &lease;
         break;
@@ -551,6 +553,7 @@ static enum status decode_order(const Penstock__Order *p, struct msg_order *o, s
     o->evaluate = p->evaluate;
     o->evaluate_first = p->evaluate_first;
     o->evaluate_records = p->evaluate_records;
+    o->evaluate_segment = p->evaluate_segment;
     o->stop_code = p->stop_code;
     o->clock = p->clock;
     if (!take_text(p->why, o->why, sizeof o->why))
@@ -678,7 +681,8 @@ static enum status decode_lease(const Penstock__Lease *p, struct msg_lease *l, s
                             .begin = p->begin,
                             .end = p->end,
                             .first = p->first,
-                            .records = p->records};
+                            .records = p->records,
+                            .segment = p->segment};
     return ST_OK;
 }
 

@@ -72,8 +72,9 @@ struct msg_order {
     uint64_t epoch;
     uint64_t evaluate;                         /* number of the evaluation to do now; 0 = none */
     uint64_t evaluate_first, evaluate_records; /* of these records of the train part; 0 = valid */
-    int32_t stop_code;                         /* MODE_STOP: exit code everybody ends with */
-    char why[WHY_MAX];                         /* MODE_STOP: in words, for logs */
+    uint64_t evaluate_segment; /* of this segment instead of the train part; 0 = none */
+    int32_t stop_code;         /* MODE_STOP: exit code everybody ends with */
+    char why[WHY_MAX];         /* MODE_STOP: in words, for logs */
     uint64_t
         clock; /* bsp, ssp, MODE_HOLD: workers behind it start pushes until they have given so many */
 };
@@ -151,6 +152,7 @@ struct msg_lease {
     uint64_t number; /* 1, 2, 3 ... of this worker in this e: taken in order, each once */
     uint64_t epoch, split, begin, end; /* records of the epoch's order still to do */
     uint64_t first, records; /* that order is of the train part's [first, first + records) */
+    uint64_t segment;        /* or of this segment's (data/segments.h); 0 = the train part */
 };
 
 struct msg_pull {

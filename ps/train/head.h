@@ -27,6 +27,8 @@ enum head_phase {
 
 enum head_stage {                 /* of the epoch */
                   STAGE_TRAIN,    /* leases are given and worked on */
+                  STAGE_WAIT,     /* live: for the next segment of the growing log */
+                  STAGE_JUDGE,    /* live: it is judged, before anybody trains on it */
                   STAGE_EVALUATE, /* all records are applied; rank 0 owes a result */
                   STAGE_DECIDED,  /* the recipe has decided: a cut with the decision must follow */
                   STAGE_COMMIT, /* that cut is taken; the log stands at the next epoch, no lease yet */
@@ -109,6 +111,11 @@ struct head {
     struct head_log log;
     struct recipe recipe;
     struct head_cut cut;
+    uint64_t judge_n;          /* live: the order that named the segment under way */
+    uint64_t seen_us, done_us; /* wall: of the segment under way; of the last one that is done */
+    double fresh, fresh_max;   /* seconds from a line's sight to its cut: the last; the most */
+    double fresh_mean;
+    uint64_t fresh_n;
     uint64_t opened;                          /* dealt: leases that every worker gets, in this e */
     struct msg_lease open_lease[HEAD_OPENED]; /* number n at n % HEAD_OPENED */
     struct manifest last;                     /* newest complete cut, or all zero */
@@ -153,8 +160,10 @@ void head_log_begin(struct head *h, uint64_t epoch, uint64_t split_records, uint
 void head_log_release(struct head_log *l);
 void head_log_copy(struct head_log *to, const struct head_log *from);
 uint64_t head_log_split_records(uint64_t records, uint64_t batch, uint32_t workers);
-uint64_t head_epochs(const struct head *h);                        /* or windows */
-uint64_t head_epoch_first(const struct head *h, uint64_t epoch);   /* a record of the train part */
+uint64_t head_epochs(const struct head *h);                      /* or windows */
+bool head_live(const struct head *h, uint64_t epoch);            /* it is a segment */
+uint64_t head_segment(const struct head *h);                     /* number of the log's; 0: none */
+uint64_t head_epoch_first(const struct head *h, uint64_t epoch); /* a record of the train part */
 uint64_t head_epoch_records(const struct head *h, uint64_t epoch); /* behind the last: its own */
 uint64_t head_split_begin(const struct head_log *l, uint64_t split);
 uint64_t head_split_end(const struct head_log *l, uint64_t split);
@@ -167,6 +176,8 @@ void head_lease_give(struct head *h, uint32_t rank);
 void head_lease_again(struct head *h, uint32_t rank); /* not listed by STATE yet: once more */
 
 /* head_epoch.c */
+void head_epoch_segment(struct head *h, const struct head_event *ev);
+void head_epoch_go_live(struct head *h);   /* from the log's epoch on */
 void head_epoch_begins(struct head *h);    /* workers may go on with it from now on */
 void head_epoch_check(struct head *h);     /* is the epoch's next stage due? */
 void head_epoch_next(struct head *h);      /* at the take of the deciding cut */

@@ -152,6 +152,8 @@ static bool want_full(const struct head *h)
         if (h->shard[s].state.need_full)
             return true;
     }
+    if (head_segment(h) > 1) /* there is one a second: full_every alone says when */
+        return false;
     return h->stage == STAGE_COMMIT && (deltas >= DELTAS_AT_EPOCH_END || replays(h->conf.plan));
 }
 

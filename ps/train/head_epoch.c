@@ -6,6 +6,14 @@
  *   DECIDED    the deciding cut is taken (head_cut.c calls head_epoch_next)       COMMIT, log at the next epoch
  *   COMMIT     that cut is complete (head_epoch_committed)                        TRAIN or FINISHED
  *
+ * Live (data.follow) the stages of a segment are
+ *
+ *   WAIT       the shell brings the segment (HEAD_SEGMENT)                        JUDGE
+ *   JUDGE      rank 0's result is there, and all shards know the segment's log    TRAIN
+ *   TRAIN      as above                                                           DECIDED
+ *
+ * and COMMIT leads to WAIT. So a segment is judged by parameters that have seen all before it and nothing of it.
+ *
  * The decision is in the manifest of the cut that holds the judged parameters; no record of the next epoch
  * is leased before that cut is complete. The shards learn of the next epoch's log from the TAKE order, which
  * every shard obeys before any worker may push again.
@@ -69,6 +77,17 @@ static bool judges(const struct head *h)
     return h->conf.windows != NULL ? h->log.epoch + 1 < h->conf.windows->used : h->conf.has_valid;
 }
 
+/* The segment is trained on. Nothing is decided: the rate stays, and the newest parameters are the ones to have. */
+static void decide_live(struct head *h, const struct recipe_epoch *trained)
+{
+    struct recipe *r = &h->recipe;
+    live_done(&r->live, trained->train_loss);
+    r->best_epoch = h->log.epoch + 1;
+    r->best_cut = h->open;
+    h->done_us = h->seen_us;
+    h->stage = STAGE_DECIDED;
+}
+
 static void decide(struct head *h)
 {
     struct recipe_epoch result = {.auc = NAN,
@@ -87,6 +106,10 @@ static void decide(struct head *h)
         }
     }
     train_result(h, &result);
+    if (head_live(h, h->log.epoch)) {
+        decide_live(h, &result);
+        return;
+    }
     result.rate = h->conf.windows != NULL ? h->rate : NAN;
     if (judges(h)) {
         const struct msg_worker_state *w = &h->worker[0].state;
@@ -112,6 +135,48 @@ void head_epoch_begins(struct head *h)
     h->train_from = h->log.done_records;
 }
 
+void head_epoch_go_live(struct head *h)
+{
+    h->recipe.live.from = h->log.epoch;
+    h->stage = STAGE_WAIT;
+}
+
+/* Its log takes the place of the one that nobody works on, and it is judged. */
+void head_epoch_segment(struct head *h, const struct head_event *ev)
+{
+    if (h->phase != HEAD_RUN || h->stage != STAGE_WAIT || h->stop_wanted ||
+        ev->segment != head_segment(h) || ev->records == 0)
+        return;
+    h->recipe.live.now = (struct live_segment){
+        .number = ev->segment, .records = ev->records, .auc = NAN, .logloss = NAN, .accuracy = NAN};
+    h->seen_us = ev->seen_us;
+    head_log_begin(h, h->log.epoch, 0, h->log.before);
+    h->evaluate = ++h->evaluations;
+    h->stage = STAGE_JUDGE;
+    head_order_new(h, MODE_RUN);
+    h->judge_n = h->n;
+}
+
+static void check_judged(struct head *h)
+{
+    const struct msg_worker_state *w = &h->worker[0].state;
+    struct live_segment *s = &h->recipe.live.now;
+    if (w->evaluated != h->evaluate)
+        return;
+    for (uint32_t i = 0; i < h->conf.shards; i++) {
+        if (h->shard[i].state.n < h->judge_n)
+            return;
+    }
+    s->auc = w->auc;
+    s->logloss = w->logloss;
+    s->accuracy = w->accuracy;
+    h->evaluate = 0;
+    h->stage = STAGE_TRAIN;
+    head_epoch_begins(h);
+    for (uint32_t i = 0; i < h->conf.workers; i++)
+        head_lease_give(h, i);
+}
+
 void head_epoch_check(struct head *h)
 {
     if (h->phase != HEAD_RUN || h->stop_wanted)
@@ -126,6 +191,8 @@ void head_epoch_check(struct head *h)
         h->evaluate = ++h->evaluations;
         h->stage = STAGE_EVALUATE;
         head_order_new(h, MODE_RUN);
+    } else if (h->stage == STAGE_JUDGE) {
+        check_judged(h);
     } else if (h->stage == STAGE_EVALUATE && h->evaluate != 0 &&
                h->worker[0].state.evaluated == h->evaluate) {
         decide(h);
@@ -135,12 +202,33 @@ void head_epoch_check(struct head *h)
 void head_epoch_next(struct head *h)
 {
     uint64_t before = h->log.before + h->log.records;
+    struct recipe *r = &h->recipe;
+    if (job_follows(h->conf.conf) && r->live.from == 0 &&
+        (r->stopped || h->log.epoch + 1 >= head_epochs(h)))
+        r->live.from = h->log.epoch + 1;
     head_log_begin(h, h->log.epoch + 1, 0, before);
     h->stage = STAGE_COMMIT;
 }
 
+/* How old the oldest line of a segment is when its cut is complete. */
+static void count_fresh(struct head *h)
+{
+    if (h->done_us == 0 || h->wall_us < h->done_us)
+        return;
+    h->fresh = (double)(h->wall_us - h->done_us) / 1e6;
+    h->fresh_max = h->fresh > h->fresh_max ? h->fresh : h->fresh_max;
+    h->fresh_n++;
+    h->fresh_mean += (h->fresh - h->fresh_mean) / (double)h->fresh_n;
+    h->done_us = 0;
+}
+
 void head_epoch_committed(struct head *h)
 {
+    if (head_live(h, h->log.epoch)) {
+        count_fresh(h);
+        h->stage = STAGE_WAIT;
+        return;
+    }
     if (h->recipe.stopped || h->log.epoch >= head_epochs(h)) {
         h->stage = STAGE_FINISHED;
         head_end(h, 0, h->recipe.stopped ? "done: stopped early by the recipe" : "done");

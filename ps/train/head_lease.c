@@ -29,6 +29,7 @@ static void send_lease(struct head *h, struct head_worker *w, uint64_t number)
     m->u.lease = w->lease[number % HEAD_LEASES];
     m->u.lease.first = h->log.first;
     m->u.lease.records = h->log.records;
+    m->u.lease.segment = head_segment(h);
     assert(m->u.lease.number == number);
     w->lease_us = h->now_us;
     head_send(h, w->peer.route, m);

@@ -11,6 +11,9 @@
  *
  * By window (train.window) an epoch is a window: its log is the train part's [first, first + records), and positions
  * count from first. All else is the same.
+ *
+ * Live (data.follow) an epoch is a segment of the growing log. Until it has come, the log stands there with one record
+ * that nobody works on; nothing of it is lent, so that shards take the true one in its place.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -34,6 +37,16 @@ uint64_t head_epochs(const struct head *h)
     return h->conf.windows != NULL ? h->conf.windows->used : h->conf.conf->train.epochs;
 }
 
+bool head_live(const struct head *h, uint64_t epoch)
+{
+    return h->recipe.live.from != 0 && epoch >= h->recipe.live.from;
+}
+
+uint64_t head_segment(const struct head *h)
+{
+    return head_live(h, h->log.epoch) ? h->log.epoch - h->recipe.live.from + 1 : 0;
+}
+
 uint64_t head_epoch_first(const struct head *h, uint64_t epoch)
 {
     const struct windows *w = h->conf.windows;
@@ -44,6 +57,10 @@ uint64_t head_epoch_first(const struct head *h, uint64_t epoch)
 uint64_t head_epoch_records(const struct head *h, uint64_t epoch)
 {
     const struct windows *w = h->conf.windows;
+    if (head_live(h, epoch)) {
+        const struct live_segment *s = &h->recipe.live.now;
+        return s->number == epoch - h->recipe.live.from + 1 ? s->records : 1;
+    }
     if (w == NULL)
         return h->conf.records;
     const uint64_t at = epoch < w->used ? epoch : w->used - 1;

@@ -70,7 +70,10 @@ void head_order_to(struct head *h, uint64_t route)
         o->records = h->log.records;
         o->epoch = h->log.epoch;
         o->evaluate = h->evaluate;
-        if (h->evaluate != 0 && h->conf.windows != NULL) {
+        if (h->evaluate != 0 && h->stage == STAGE_JUDGE) {
+            o->evaluate_segment = head_segment(h);
+            o->evaluate_records = h->log.records;
+        } else if (h->evaluate != 0 && h->conf.windows != NULL) {
             o->evaluate_first = head_epoch_first(h, h->log.epoch + 1);
             o->evaluate_records = head_epoch_records(h, h->log.epoch + 1);
         }

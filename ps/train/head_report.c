@@ -25,6 +25,8 @@ static const char *phase_text(const struct head *h)
     case STAGE_DECIDED:
     case STAGE_COMMIT: return "cut";
     case STAGE_FINISHED: return "ended";
+    case STAGE_WAIT: return "wait";
+    case STAGE_JUDGE: return "evaluate";
     case STAGE_TRAIN: break;
     }
     return "train";
@@ -101,6 +103,27 @@ static void add_recipe(const struct head *h, struct json *top)
     for (size_t i = 0; i < h->recipe.epochs; i++)
         json_add(list, epoch_line(h, i));
     json_set(top, "history", list);
+}
+
+/* data.follow: what is done, and how well each segment was predicted before it was trained on. */
+static void add_live(const struct head *h, struct json *top)
+{
+    const struct live *l = &h->recipe.live;
+    double auc = NAN, logloss = NAN;
+    if (l->from == 0)
+        return;
+    struct json *j = live_json(l);
+    live_recent(l, &auc, &logloss);
+    json_set_f64(j, "recent_auc", auc);
+    json_set_f64(j, "recent_logloss", logloss);
+    json_set_f64(j, "fresh_seconds", h->fresh_n == 0 ? NAN : h->fresh);
+    json_set_f64(j, "fresh_seconds_mean", h->fresh_n == 0 ? NAN : h->fresh_mean);
+    json_set_f64(j, "fresh_seconds_max", h->fresh_n == 0 ? NAN : h->fresh_max);
+    /* In a complete cut: those before the segment that the log stands in. */
+    const uint64_t in_log = head_segment(h) > 0 ? head_segment(h) - 1 : 0;
+    const bool next = h->stage == STAGE_COMMIT && in_log > 0;
+    json_set_u64(j, "committed", next ? in_log - 1 : in_log);
+    json_set(top, "live", j);
 }
 
 static void add_cut(const struct head *h, struct json *top)
@@ -226,6 +249,7 @@ char *head_report(const struct head *h, uint64_t now_us)
     add_shards(h, top);
     add_cut(h, top);
     add_recipe(h, top);
+    add_live(h, top);
     add_notices(h, top);
     json_set_u64(top, "complete", h->complete);
     json_set_bool(top, "finished", ended);

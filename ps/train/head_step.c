@@ -72,6 +72,8 @@ static void copy_manifest(struct manifest *to, const struct manifest *from)
  * epochs before its own, which by window lie in front of it. */
 static bool same_log(struct head *h, const struct manifest *b, uint64_t before)
 {
+    if (head_live(h, b->epoch))
+        return true; /* a segment never changes: workers compare its records with the lease's */
     const uint64_t records = head_epoch_records(h, b->epoch);
     if (b->splits_used > 0 && b->records != records)
         snprintf(h->text, sizeof h->text,
@@ -142,7 +144,12 @@ static void fenced(struct head *h, const struct head_event *ev)
     h->open = 1 + (ev->highest_seen > h->complete ? ev->highest_seen : h->complete);
     if (h->resolved < h->open - 1)
         h->resolved = h->open - 1; /* numbers of others: nothing taken there is ours to resolve */
-    if (h->recipe.stopped || h->log.epoch >= head_epochs(h))
+    const bool epochs_done = h->recipe.stopped || h->log.epoch >= head_epochs(h);
+    if (head_live(h, h->log.epoch))
+        h->stage = h->recipe.live.now.number != 0 ? STAGE_TRAIN : STAGE_WAIT;
+    else if (epochs_done && job_follows(h->conf.conf))
+        head_epoch_go_live(h);
+    else if (epochs_done)
         h->stage = STAGE_FINISHED;
     h->phase = HEAD_GATHER;
     h->recover_us = h->now_us;
@@ -234,6 +241,7 @@ void head_step(struct head *h, const struct head_event *ev, const struct head_ac
     case HEAD_TICK: tick(h); break;
     case HEAD_COMMITTED: head_cut_committed(h, ev->status, ev->text); break;
     case HEAD_STOP: h->stop_wanted = true; break;
+    case HEAD_SEGMENT: head_epoch_segment(h, ev); break;
     }
     if (h->phase != HEAD_FENCING && h->phase != HEAD_ENDED) {
         head_peers_check(h);
@@ -247,14 +255,17 @@ void head_step(struct head *h, const struct head_event *ev, const struct head_ac
 
 void head_view(const struct head *h, struct head_view *out)
 {
-    *out = (struct head_view){.e = h->e,
-                              .n = h->n,
-                              .open = h->open,
-                              .complete = h->complete,
-                              .resolved = h->resolved,
-                              .epoch = h->log.epoch,
-                              .mode = h->mode,
-                              .writing = h->cut.write != WRITE_NONE,
-                              .ended = h->phase == HEAD_ENDED,
-                              .code = h->stop_code};
+    *out = (struct head_view){
+        .e = h->e,
+        .n = h->n,
+        .open = h->open,
+        .complete = h->complete,
+        .resolved = h->resolved,
+        .epoch = h->log.epoch,
+        .mode = h->mode,
+        .writing = h->cut.write != WRITE_NONE,
+        .segment =
+            h->phase == HEAD_RUN && h->stage == STAGE_WAIT && !h->stop_wanted ? head_segment(h) : 0,
+        .ended = h->phase == HEAD_ENDED,
+        .code = h->stop_code};
 }

@@ -9,6 +9,7 @@
  *   HEAD_TICK      at least every beat: ORDER to all, deadlines
  *   HEAD_COMMITTED answer to HEAD_COMMIT
  *   HEAD_STOP      end gracefully: cut, then STOP
+ *   HEAD_SEGMENT   data.follow: the segment that head_view asks for is there
  */
 #ifndef PENSTOCK_PS_TRAIN_HEAD_STEP_H
 #define PENSTOCK_PS_TRAIN_HEAD_STEP_H
@@ -31,7 +32,7 @@ struct head_conf {
     uint64_t config_hash, plan_hash, encoder_hash;
 };
 
-enum head_event_kind { HEAD_FENCED, HEAD_MSG, HEAD_TICK, HEAD_COMMITTED, HEAD_STOP };
+enum head_event_kind { HEAD_FENCED, HEAD_MSG, HEAD_TICK, HEAD_COMMITTED, HEAD_STOP, HEAD_SEGMENT };
 
 struct head_event {
     enum head_event_kind kind;
@@ -43,6 +44,8 @@ struct head_event {
     uint64_t highest_seen;       /* HEAD_FENCED: of cut numbers ever used */
     enum status status;          /* HEAD_FENCED, HEAD_COMMITTED */
     const char *text;
+    uint64_t segment, records; /* HEAD_SEGMENT: its number, from 1; records > 0 */
+    uint64_t seen_us;          /* HEAD_SEGMENT: wall time at which its first line was seen */
 };
 
 enum head_action_kind {
@@ -74,6 +77,7 @@ struct head_view {
     enum mode mode; /* of the last ORDER; 0 while it gathers its peers */
     bool writing;   /* a taken cut is being written */
     bool ended;
+    uint64_t segment; /* wanted: HEAD_SEGMENT may bring it; 0: none */
     int code;
 };
 void head_view(const struct head *h, struct head_view *out);

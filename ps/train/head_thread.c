@@ -22,13 +22,14 @@
 #include "common/base/mem.h"
 #include "common/base/thread.h"
 #include "common/data/dataset.h"
+#include "common/data/segments.h"
 #include "common/feature/encode.h"
 #include "common/net/listen_address.h"
 #include "common/net/listen_clock.h"
 #include "ps/snapshot/fence.h"
 #include "ps/train/head_step.h"
 
-enum { MESSAGES_A_TURN = 256, CUTS_KEPT = 3 };
+enum { MESSAGES_A_TURN = 256, CUTS_KEPT = 3, SEGMENT_EVERY_US = 20000 };
 
 struct head_thread {
     /* -- set once in start -- */
@@ -46,6 +47,7 @@ struct head_thread {
     bool fenced;          /* fence is open */
     struct manifest base; /* what HEAD_FENCED names */
     uint64_t tick_us;
+    uint64_t segment_us; /* data.follow: when to look for the next segment */
     bool stop_told;
     bool exiting;
     int exit_code;
@@ -194,13 +196,47 @@ static void take_messages(struct head_thread *t)
     }
 }
 
+/* data.follow: the segment that the core wants, once the front has made it. */
+static void look_for_segment(struct head_thread *t)
+{
+    struct head_view v;
+    struct errbuf err = ERRBUF_INIT;
+    struct segments_counts c;
+    struct head_event ev = {.kind = HEAD_SEGMENT};
+    head_view(t->core, &v);
+    ev.now_us = listen_clock_now(&t->clock);
+    if (v.segment == 0) {
+        t->segment_us = 0;
+        return;
+    }
+    if (ev.now_us < t->segment_us)
+        return;
+    t->segment_us = ev.now_us + SEGMENT_EVERY_US;
+    enum status st = segments_read(t->p->dir.path, &c, &err);
+    if (st == ST_OK && c.segments < v.segment)
+        return;
+    ev.segment = v.segment;
+    if (st == ST_OK)
+        st = segments_header(t->p->dir.path, v.segment, &ev.records, &ev.seen_us, &err);
+    if (st != ST_OK) {
+        log_error("head: segment %" PRIu64 ": %s", v.segment, err.text);
+        t->exiting = true;
+        t->exit_code = status_exit_code(st);
+        return;
+    }
+    ev.wall_us = clock_wall_us();
+    step(t, &ev);
+}
+
 static void wait(struct head_thread *t)
 {
     uint64_t now_us = listen_clock_now(&t->clock);
+    const uint64_t until_us =
+        t->segment_us != 0 && t->segment_us < t->tick_us ? t->segment_us : t->tick_us;
     endpoint_set_clear(t->set);
     endpoint_set_add(t->set, t->listen);
     size_t fd = endpoint_set_add_fd(t->set, t->wake.fd);
-    endpoint_set_wait(t->set, t->tick_us > now_us ? t->tick_us - now_us : 0);
+    endpoint_set_wait(t->set, until_us > now_us ? until_us - now_us : 0);
     if (endpoint_set_ready(t->set, fd))
         wake_clear(&t->wake);
 }
@@ -224,6 +260,8 @@ static void *run(void *arg)
             t->tick_us = listen_clock_now(&t->clock) + t->p->dir.job.cluster.beat;
             give(t, HEAD_TICK, NULL, 0);
         }
+        if (!t->exiting && job_follows(&t->p->dir.job))
+            look_for_segment(t);
     }
     last_words(t);
     atomic_store(&t->ended, true);

@@ -151,6 +151,8 @@ char *recipe_text(const struct recipe *r)
         json_add(history, e);
     }
     json_set(j, "history", history);
+    if (r->live.from != 0)
+        json_set(j, "live", live_json(&r->live));
     char *text = json_text(j, 0);
     json_free(j);
     return text;
@@ -243,6 +245,8 @@ enum status recipe_parse(const char *text, struct recipe *out, struct errbuf *er
         st = parse_changes(j, &r.schedule, err);
     if (st == ST_OK && (stalls > UINT32_MAX || json_len(json_get(j, "history")) > EPOCHS_MAX))
         st = errbuf_set(err, ST_BAD_DATA, "recipe: its counts are out of range");
+    if (st == ST_OK && json_get(j, "live") != NULL)
+        st = live_parse(json_get(j, "live"), &r.live, err);
     if (st != ST_OK)
         goto out_json;
     r.stalls = (uint32_t)stalls;

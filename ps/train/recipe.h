@@ -17,6 +17,7 @@
 #include "common/base/job.h"
 #include "common/wire/msg.h"
 #include "common/wire/schedule.h"
+#include "ps/train/live.h"
 
 struct recipe_epoch { /* one line of history */
     double auc, logloss, accuracy, factor;
@@ -37,6 +38,7 @@ struct recipe {
     struct schedule schedule;
     struct recipe_epoch *epoch; /* history, owned */
     size_t epochs;
+    struct live live; /* data.follow: segments are no epochs of the history */
 };
 
 void recipe_init(struct recipe *r, const struct job *job);

@@ -94,6 +94,7 @@ static void fill_order(struct msg_order *o, struct rng *r)
     o->split_records = 1 + rng_below(r, 1ull << 56);
     o->evaluate_first = 1 + rng_below(r, 1ull << 56);
     o->evaluate_records = 1 + rng_below(r, 1ull << 56);
+    o->evaluate_segment = rng_next(r) | 1;
     o->stop_code = -3;
     set_text(o->why, sizeof o->why, "why", r);
     o->member = mem_array(o->shards, sizeof *o->member);
@@ -285,6 +286,7 @@ struct msg *wire_message(enum msg_kind kind, uint64_t seed)
         m->u.lease.end = m->u.lease.begin + 1 + rng_below(&r, 1ull << 55);
         m->u.lease.first = 1 + rng_below(&r, 1ull << 55);
         m->u.lease.records = 1 + rng_below(&r, 1ull << 55);
+        m->u.lease.segment = rng_next(&r) | 1;
         break;
     case MSG_PULL:
     case MSG_ROWS:

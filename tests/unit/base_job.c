@@ -836,7 +836,8 @@ static void test_table_is_sound(void **state)
             assert_null(strchr(row->help, '\n'));
             assert_int_equal(row->type == OPT_CHOICE, row->choices != NULL);
             if (t == 0) {
-                bool place = strncmp(row->path, "cluster.", 8) == 0 || row->type == OPT_PATH ||
+                bool place = strncmp(row->path, "cluster.", 8) == 0 ||
+                             strncmp(row->path, "data.follow", 11) == 0 || row->type == OPT_PATH ||
                              row->type == OPT_PATHS || strcmp(row->path, "name") == 0 ||
                              strcmp(row->path, "data.duckdb") == 0 ||
                              strcmp(row->path, "train.epochs") == 0 ||

@@ -905,6 +905,71 @@ static void windows_are_judged_before_they_are_lent(void **state)
     release(&w);
 }
 
+/* A live run: behind its one epoch it waits for segments of 40 and 7 records, judges each, and lends nothing of it before
+ * rank 0 has judged it and every shard knows its log. It ends when it is asked to, and not before. */
+static void segments_are_judged_before_they_are_lent(void **state)
+{
+    const uint64_t records[] = {RECORDS, 40, 7};
+    uint64_t applied = 0;
+    struct world w;
+    (void)state;
+    w.windows = NULL;
+    setup_from(&w, false, NULL);
+    w.job.data.follow.used = 1;
+    w.job.train.epochs = 1;
+    w.job.cluster.full_every = 1;
+    w.worker[0].room = 1;
+    w.worker[1].room = 0;
+    join(&w);
+    for (uint64_t k = 0; k < 3; k++) {
+        if (k > 0) {
+            assert_int_equal(view(&w).segment, k);
+            const uint64_t leases = w.leases[WORKER];
+            struct head_event ev = {.kind = HEAD_SEGMENT, .segment = k + 1, .records = 99};
+            step(&w, ev); /* not the one that is wanted */
+            assert_int_equal(view(&w).segment, k);
+            ev.segment = k;
+            ev.records = records[k];
+            step(&w, ev);
+            assert_int_equal(view(&w).segment, 0);
+            assert_int_equal(w.order[WORKER].evaluate, k);
+            assert_int_equal(w.order[WORKER].evaluate_segment, k);
+            assert_int_equal(w.order[WORKER].evaluate_records, records[k]);
+            assert_int_equal(w.order[SHARD].records, records[k]);
+            tell_shard(&w, 0);
+            w.worker[0].evaluated = k;
+            w.worker[0].auc = .5 + (double)k / 8;
+            w.worker[0].logloss = .25;
+            tell_worker(&w, 0);
+            assert_int_equal(w.leases[WORKER], leases); /* shard 1 does not know its log yet */
+            tell_shard(&w, 1);
+            assert_int_equal(w.leases[WORKER], leases + 1);
+            assert_int_equal(w.lease[WORKER].segment, k);
+        }
+        window_worked_off(&w, k, 0, records[k]);
+        applied += records[k];
+        assert_int_equal(view(&w).mode, MODE_HOLD);
+        w.worker[0].room = 1;
+        hold_and_take(&w);
+        durable(&w, 0, k + 1);
+        durable(&w, 1, k + 1);
+        assert_true(w.commits);
+        assert_true(w.manifest->epoch == k + 1 && w.manifest->applied == applied);
+        assert_true(w.manifest->splits_used == 0 && w.manifest->best == k + 1);
+        step(&w, (struct head_event){.kind = HEAD_COMMITTED});
+    }
+    char *report = head_report(w.h, w.now_us);
+    assert_non_null(strstr(report, "\"segments\": 2, \"records\": 47,"));
+    assert_non_null(strstr(report, "\"segment\": 1, \"records\": 40, \"auc\": 0.625,"));
+    assert_non_null(strstr(report, "\"segment\": 2, \"records\": 7, \"auc\": 0.75,"));
+    free(report);
+    tick(&w, BEAT_US);
+    assert_int_equal(view(&w).segment, 3);
+    step(&w, (struct head_event){.kind = HEAD_STOP});
+    ends_with(&w, 0, "stopped as asked");
+    release(&w);
+}
+
 /* The base stands in the middle of the second window; with other windows in front it is another log. */
 static void windows_go_on_from_the_base(void **state)
 {
@@ -1088,6 +1153,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_saved_ends_the_run),
         cmocka_unit_test(an_epoch_ends_quiet_evaluated_decided_cut),
         cmocka_unit_test(windows_are_judged_before_they_are_lent),
+        cmocka_unit_test(segments_are_judged_before_they_are_lent),
         cmocka_unit_test(windows_go_on_from_the_base),
         cmocka_unit_test(it_begins_from_what_the_base_says),
         cmocka_unit_test(without_an_incarnation_it_ends),

@@ -361,6 +361,41 @@ static void foul_texts_are_refused(void **state)
     assert_int_not_equal(recipe_parse(NULL, &r, &err), ST_OK);
 }
 
+/* Means by record, of what could be judged; the last ones in order; and all of it back from the text, the segment under
+ * way with it. */
+static void test_live(void **state)
+{
+    struct live l = {.from = 3}, back;
+    struct errbuf err = ERRBUF_INIT;
+    double auc, logloss;
+    (void)state;
+    for (uint64_t n = 1; n <= 40; n++) {
+        l.now = (struct live_segment){.number = n,
+                                      .records = n,
+                                      .auc = n % 2 == 0 ? NAN : (double)n / 100,
+                                      .logloss = (double)n / 10,
+                                      .accuracy = .5};
+        live_done(&l, .1);
+    }
+    l.now =
+        (struct live_segment){.number = 41, .records = 9, .auc = .25, .logloss = .5, .accuracy = 1};
+    struct json *j = live_json(&l);
+    assert_int_equal(live_parse(j, &back, &err), ST_OK);
+    json_free(j);
+    assert_int_equal(back.from, 3);
+    assert_int_equal(back.segments, 40);
+    assert_int_equal(back.records, 820);
+    assert_int_equal(back.auc_records, 400);
+    assert_true(fabs(back.auc - 106.6 / 400) < 1e-12); /* sum of odd n n / 100 */
+    assert_true(fabs(back.logloss - 2214. / 820) < 1e-12);
+    assert_int_equal(back.now.number, 41);
+    assert_true(back.now.auc == .25);
+    live_recent(&back, &auc, &logloss);
+    assert_true(fabs(auc - (25 * .25 + 27 * .27 + 29 * .29 + 31 * .31 + 33 * .33 + 35 * .35 +
+                            37 * .37 + 39 * .39) /
+                               256) < 1e-12);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +415,7 @@ int main(void)
         cmocka_unit_test(two_decisions_at_one_step),
         cmocka_unit_test(its_text_brings_all_of_it_back),
         cmocka_unit_test(foul_texts_are_refused),
+        cmocka_unit_test(test_live),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
