@@ -375,6 +375,18 @@ static void close_windows(struct state *s, uint64_t now_us, uint64_t window_us)
     buffer_release(&lines);
 }
 
+static void close_online(struct state *s, uint64_t now_us)
+{
+    struct errbuf full = ERRBUF_INIT;
+    state_begin(s);
+    online_put_window(s->conf.online, now_us, &s->frame);
+    if (s->frame.used == 0)
+        return;
+    if (state_end(s, &full) != ST_OK)
+        log_warn("%s", full.text);
+    (void)!state_commit(s, NULL);
+}
+
 /* ---- snapshots ---------------------------------------------------------------------------------- */
 
 static enum status snapshot_rest(struct state *s, struct errbuf *err)
@@ -406,6 +418,8 @@ static enum status snapshot_rest(struct state *s, struct errbuf *err)
             buffer_u64(&b, seen_at(&s->seen, from + i));
         st = journal_snapshot_add(&s->journal, b.data, b.used, err);
     }
+    if (st == ST_OK && s->conf.online != NULL)
+        st = online_snapshot(s->conf.online, &s->journal, err);
     if (st == ST_OK)
         st = interaction_sync(s->conf.interaction, err);
     if (st == ST_OK) {
@@ -476,6 +490,8 @@ static void snapshot_slice(struct state *s)
 void state_tick(struct state *s, uint64_t now_us, uint64_t window_us)
 {
     close_windows(s, now_us, window_us);
+    if (s->conf.online != NULL)
+        close_online(s, now_us);
     for (unsigned i = 0; i < SLICES; i++) {
         snapshot_slice(s);
         if (s->snapshot_at == SNAPSHOT_NONE)
