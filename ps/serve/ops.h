@@ -20,7 +20,8 @@ enum op_kind_state {
     OP_LOG = 16,
     OP_WINDOW = 17,
     OP_FIGURES = 18,
-    OP_RECORD = 19
+    OP_RECORD = 19,
+    OP_LSN = 20
 };
 
 enum { FLAG_IN_STOCK = 1, FLAG_KNOWN = 2, FLAG_FROM_FILES = 4 };

@@ -43,6 +43,9 @@ enum status state_replay(struct state *s, struct errbuf *err)
     s->replaying = true;
     const enum status st = journal_open(&s->journal, s->conf.dir, &reader, &cut, err);
     s->replaying = false;
+    /* Where no frame stands behind the snapshot: new ones may not look older than its records. */
+    if (st == ST_OK && s->journal.lsn < s->lsn_least)
+        s->journal.lsn = s->journal.group_lsn = s->lsn_least;
     if (st != ST_OK)
         return st;
     if (cut > 0)
@@ -416,6 +419,12 @@ static enum status snapshot_rest(struct state *s, struct errbuf *err)
         buffer_u32(&b, (uint32_t)n);
         for (size_t i = 0; i < n; i++)
             buffer_u64(&b, seen_at(&s->seen, from + i));
+        st = journal_snapshot_add(&s->journal, b.data, b.used, err);
+    }
+    if (st == ST_OK) {
+        buffer_reset(&b);
+        buffer_u8(&b, OP_LSN);
+        buffer_u64(&b, s->journal.lsn);
         st = journal_snapshot_add(&s->journal, b.data, b.used, err);
     }
     if (st == ST_OK && s->conf.online != NULL)

@@ -28,6 +28,7 @@
  *  18 figures    u64 lsn, u64 tag, u64 unmatched, u64 offset, u8 last, u32 n, piece of ab_online_save
  *  19 record     u8 rec[26], u64 tag, u64 time, u64 unit, u8 closed, u16 n; of each u64 hash of the item, f32
  *                logit, u8 done, u8 positive
+ *  20 lsn        u64 of the last frame that the snapshot knows: a start goes on behind it, also without one more frame
  *
  *   row: u32 n, text: interaction.h. flags: 1 in stock, 2 known, 4 the profile is that of the job's side
  *   file (what the file says at this start counts, the cells are empty)
@@ -115,6 +116,7 @@ struct state {
     uint32_t begin_file;
     uint64_t begin_at;
     bool replaying;
+    uint64_t lsn_least;                    /* of a replay: what its snapshot knew */
     uint32_t snapshot_user, snapshot_item; /* how far */
     enum { SNAPSHOT_NONE, SNAPSHOT_ITEMS, SNAPSHOT_USERS, SNAPSHOT_REST } snapshot_at;
     uint64_t snapshot_live; /* bytes of the last one */
