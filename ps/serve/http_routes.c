@@ -99,12 +99,23 @@
            "'openapi': " TEXT ", 'info': " CELLS ", 'components': " CELLS ", 'paths': " CELLS)
 
 #define EXPERIMENTS_OUT OBJECT("'experiments'", "'experiments': " LIST(TEXT) ", " VERSION)
+#define VARIANT_OUT                                                                                \
+    OBJECT("'variant', 'users', 'exposures'",                                                      \
+           "'variant': " TEXT ", 'source': " TEXT ", 'version': " WHOLE ", 'stream': " TEXT        \
+           ", 'shadow': " TRUTH ", 'weight': " NUMBER ", 'users': " WHOLE ", 'exposures': " WHOLE  \
+           ", 'examples': " WHOLE ", 'positives': " WHOLE                                          \
+           ", 'auc': {}, 'auc_bound': {}, 'logloss': {}, 'normalized_entropy': {}, "               \
+           "'calibration': {}, 'corrected': " WHOLE ", 'refused': " WHOLE ", 'missing': " WHOLE    \
+           ", 'unscored': " WHOLE)
+#define METRIC_OUT                                                                                 \
+    OBJECT("'metric', 'event', 'sums'",                                                            \
+           "'metric': " TEXT ", 'event': " TEXT ", 'sums': " CELLS ", 'statistics': {}")
 #define EXPERIMENT_OUT                                                                             \
     OBJECT("'experiment', 'variants', 'metrics'",                                                  \
-           "'experiment': " TEXT ", 'alpha': " NUMBER ", 'n_star': " NUMBER ", 'variants': " LIST( \
-               OBJECT("'variant', 'users', 'exposures'",                                           \
-                      "'variant': " TEXT ", 'users': " WHOLE                                       \
-                      ", 'exposures': " WHOLE)) ", 'metrics': " LIST(CELLS) ", " VERSION)
+           "'experiment': " TEXT ", 'seed': " TEXT ", 'coverage': " NUMBER ", 'alpha': " NUMBER    \
+           ", 'n_star': " NUMBER ", 'window_seconds': " NUMBER ", 'waiting': " WHOLE               \
+           ", 'unmatched': " WHOLE                                                                 \
+           ", 'variants': " LIST(VARIANT_OUT) ", 'metrics': " LIST(METRIC_OUT) ", " VERSION)
 
 #define SERVICE(kind) http_service, kind
 

@@ -160,6 +160,8 @@ const char *service_unit(const struct service_request *r, char *room, size_t roo
  * whose cut is not kept, is counted as missing, and the request is the live model's and in no experiment; so is one
  * that asks for a version itself. */
 void service_assign(struct service_worker *w, struct service_request *r);
+/* Behind the answer to a request with `logs`: what it showed is scored by the experiment's shadow variants, too. */
+void service_shadow(struct service_worker *w, struct service_request *r);
 /* The experiment's gauges as of the last service_tick, for Prometheus; nothing without an experiment. Any thread. */
 void service_experiment_metrics(struct service *s, struct buffer *out);
 

@@ -97,35 +97,49 @@ static void before_of(const struct service *s, const struct service_work *w, dou
     }
 }
 
-static void put_variant_served(struct service *s, const struct service_request *r,
-                               const struct service_request *scored, size_t variant)
+/* The id of what stands at place i of what was shown; inside an entry, or by the writer. */
+static const char *shown_id(const struct service *s, const struct service_work *w, size_t i,
+                            size_t *n)
 {
-    const struct service_work *w = scored->work;
+    const struct shown *x = &w->shown[i];
+    if (x->number == UINT32_MAX) {
+        *n = x->id.n;
+        return work_text(w, &x->id);
+    }
+    const struct entry *e = &state_item_at(&s->state, x->number)->head;
+    *n = e->id_n;
+    return e->id;
+}
+
+static size_t shown_items(const struct service_work *w)
+{
+    return w->shown_n < EXPOSURE_ITEMS_MAX ? w->shown_n : EXPOSURE_ITEMS_MAX;
+}
+
+/* shadow: (shown) its logits; NULL: the variant is the one that was shown. */
+static void put_variant(struct service *s, const struct service_request *r, size_t variant,
+                        const float *shadow)
+{
+    const struct service_work *w = r->work;
     struct served_item item[EXPOSURE_ITEMS_MAX];
     double before[AB_METRICS_MAX];
     struct served_put p = {.tag = s->online->tag[variant],
                            .time = r->now_us,
                            .unit = r->unit,
                            .item = item,
-                           .befores = s->conf.experiment->metrics,
-                           .items =
-                               w->shown_n < EXPOSURE_ITEMS_MAX ? w->shown_n : EXPOSURE_ITEMS_MAX};
-    memcpy(p.rec, r->work->rec, EXPOSURE_REC);
-    for (size_t i = 0; i < p.items; i++) {
-        const struct shown *x = &w->shown[i];
-        const char *id = work_text(w, &x->id);
-        size_t n = x->id.n;
-        if (x->number != UINT32_MAX) {
-            const struct entry *e = &state_item_at(&s->state, x->number)->head;
-            id = e->id;
-            n = e->id_n;
-        }
-        item[i] =
+                           .befores = s->conf.experiment->metrics};
+    memcpy(p.rec, w->rec, EXPOSURE_REC);
+    for (; p.items < shown_items(w); p.items++) {
+        size_t n;
+        const char *id = shown_id(s, w, p.items, &n);
+        item[p.items] =
             (struct served_item){.item = online_item(id, n),
-                                 .logit = logit_of(&s->stream[scored->stream].view, x->score)};
+                                 .logit = shadow != NULL ? shadow[p.items]
+                                                         : logit_of(&s->stream[r->stream].view,
+                                                                    w->shown[p.items].score)};
     }
-    if (!online_has_unit(s->online, variant, r->unit)) {
-        before_of(s, r->work, before);
+    if (shadow == NULL && !online_has_unit(s->online, variant, r->unit)) {
+        before_of(s, w, before);
         p.before = before;
     }
     online_put_served(&p, &s->state.frame);
@@ -133,8 +147,84 @@ static void put_variant_served(struct service *s, const struct service_request *
 
 void service_put_served(struct service *s, const struct service_request *r)
 {
-    put_variant_served(s, r, r, r->variant_at);
+    const struct service_work *w = r->work;
+    put_variant(s, r, r->variant_at, NULL);
+    for (size_t v = 0; w->shadow != NULL && v < s->conf.experiment->variants; v++)
+        if (!isnan(w->shadow[v * w->shown_n]))
+            put_variant(s, r, v, w->shadow + v * w->shown_n);
 }
+
+/* ---- shadows ------------------------------------------------------------------------------------ */
+
+/* A ranking of just what was shown, in its order. */
+static struct json *shadow_body(const struct service *s, const struct service_request *r)
+{
+    static const char *const same[] = {"user_id", "session_id", "scenario", "context"};
+    const struct service_work *w = r->work;
+    const struct json *wanted = r->kind == SERVICE_RANK ? json_get(r->body, "items") : NULL;
+    struct json *body = json_object(), *items = json_array();
+    for (size_t k = 0; k < sizeof(same) / sizeof(same[0]); k++)
+        if (json_get(r->body, same[k]) != NULL)
+            json_set(body, same[k], json_clone(json_get(r->body, same[k])));
+    for (size_t i = 0; i < shown_items(w); i++) {
+        size_t n;
+        if (wanted != NULL)
+            json_add(items, json_clone(json_at(wanted, w->shown[i].wanted)));
+        else
+            json_add_str(items, shown_id(s, w, i, &n));
+    }
+    json_set(body, "items", items);
+    return body;
+}
+
+static bool score_shadow(struct service_worker *w, const struct service_request *r,
+                         const struct json *body, size_t v, float *out)
+{
+    const struct service *s = w->service;
+    struct service_request x = {.kind = SERVICE_RANK,
+                                .stream = s->conf.variant_stream[v],
+                                .version = s->conf.variant_version[v],
+                                .shadow = true,
+                                .now_us = r->now_us,
+                                .body = body};
+    struct service_request *list[1] = {&x};
+    struct errbuf err = ERRBUF_INIT;
+    const bool checked = service_check(w, &x, &err) == ST_OK;
+    if (checked) {
+        x.work->time = r->work->time;
+        service_score(w, list, 1);
+    }
+    const bool good = checked && x.status == 200 && x.work->shown_n == shown_items(r->work);
+    for (size_t i = 0; good && i < x.work->shown_n; i++)
+        out[x.work->shown[i].wanted] = logit_of(&s->stream[x.stream].view, x.work->shown[i].score);
+    json_free(x.answer);
+    service_request_release(&x);
+    return good;
+}
+
+void service_shadow(struct service_worker *w, struct service_request *r)
+{
+    struct service *s = w->service;
+    const struct experiment *e = s->conf.experiment;
+    struct service_work *work = r->work;
+    if (r->variant == NULL || e->shown_used == e->variants || work->shown_n == 0)
+        return;
+    epoch_enter(&s->state.epoch, w->reader);
+    struct json *body = shadow_body(s, r);
+    epoch_leave(w->reader);
+    work->shadow = mem_array(e->variants * work->shown_n, sizeof(*work->shadow));
+    for (size_t v = 0; v < e->variants; v++) {
+        float *out = work->shadow + v * work->shown_n;
+        out[0] = NAN;
+        if (e->variant[v].shadow && !score_shadow(w, r, body, v, out)) {
+            out[0] = NAN;
+            atomic_fetch_add(&s->online->unscored[v], 1);
+        }
+    }
+    json_free(body);
+}
+
+/* ---- what came of it ---------------------------------------------------------------------------- */
 
 void service_put_joined(struct service *s, const struct service_work *w, const struct happened *e)
 {

@@ -100,6 +100,8 @@ struct service_work {
         const double *all; /* (tasks) during service_score only; NULL: not of the model */
     } * shown;
     size_t shown_n;
+    float *
+        shadow; /* (variants, shown_n) logits by shadow variants; NaN: not scored; owned; NULL: there are none */
 };
 
 static inline const char *work_text(const struct service_work *w, const struct span_text *t)
