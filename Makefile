@@ -99,7 +99,7 @@ SRC_net      := $(call in,common/net, \
     endpoint endpoint_recv head_link http http_conn http_loop http_rules http_server listen_address listen_clock outbox routes \
     run_dir wake)
 SRC_metrics  := $(call in,common/metrics, \
-    ab_assign ab_cuped ab_effect ab_online ab_sequence ab_srm ab_sums ab_users auc experiment gauc logloss \
+    ab_assign ab_calc ab_cuped ab_effect ab_online ab_sequence ab_srm ab_sums ab_users auc experiment gauc logloss \
     prometheus ranking special)
 SRC_store    := $(call in,ps/store,index slab table)
 SRC_optim    := $(call in,ps/optim, \
@@ -109,10 +109,10 @@ SRC_snapshot := $(call in,ps/snapshot, \
     chain cut cut_file cut_hash cut_list diff fence manifest manifest_dir names part place prune restore \
     safetensors undo verify)
 SRC_serve    := $(call in,ps/serve, \
-    call cells exposure fetcher follow http_health http_infer http_metrics http_openapi http_routes http_service \
-    http_versions infer interaction journal model_view node popular predict registry replica rows score seen \
-    service service_check service_recommend service_score service_write shelf source_dir source_tcp stage state \
-    state_apply version versions)
+    call cells exposure fetcher follow http_experiments http_health http_infer http_metrics http_openapi http_routes \
+    http_service http_versions infer interaction journal model_view node online online_report popular predict registry \
+    replica rows score seen service service_check service_experiment service_recommend service_score service_write \
+    shelf source_dir source_tcp stage state state_apply version versions)
 SRC_client   := $(call in,ps/serve/client,penstock_replica)
 SRC_train    := $(call in,ps/train, \
     applier clock cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \
@@ -122,7 +122,7 @@ SRC_worker   := $(call in,worker, \
     baseline candidates client_order client_pull client_push client_state client_step comm ease evaluate feeder \
     flight io_thread judge pipeline plan_mode slices trainer)
 SRC_launch   := $(call in,launch, \
-    ab_calc ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_serve cmd_serving cmd_simulate cmd_snap \
+    ab_report ab_trials args ask batch board cmd_ab cmd_check cmd_data cmd_eval cmd_serve cmd_serving cmd_simulate cmd_snap \
     cmd_status cmd_submit cmd_train crowd crowd_visit exporter final final_windows folds follower hosts node_ask place prepare \
     run simulate tally visit watch)
 PROTO        := $(addprefix proto/,cluster.proto envelope.proto stream.proto train.proto)
@@ -178,7 +178,6 @@ FUZZ_http_rules    := $(ROOMS_net)
 FUZZ_inspect       := $(ROOMS_data)
 FUZZ_job           := $(ROOMS_base)
 FUZZ_json          := $(ROOMS_base)
-FUZZ_launch_ab_calc := launch metrics base # one object of launch, which asks for no more
 FUZZ_manifest      := $(ROOMS_snapshot)
 FUZZ_reader_libsvm := $(ROOMS_data)
 FUZZ_reader_named  := $(ROOMS_data)

@@ -10,8 +10,9 @@
 
 #include "common/base/json.h"
 #include "common/base/option.h"
+#include "common/metrics/ab_calc.h"
 #include "common/metrics/experiment.h"
-#include "launch/ab_calc.h"
+#include "launch/ab_report.h"
 #include "launch/ab_trials.h"
 #include "launch/args.h"
 
@@ -336,7 +337,7 @@ static int ab_aa(int argc, char **argv)
     return args_fail("ab aa", st, &err);
 }
 
-/* -- the five -- */
+/* -- the six -- */
 
 int cmd_ab(int argc, char **argv)
 {
@@ -350,6 +351,7 @@ int cmd_ab(int argc, char **argv)
         {"check", ab_check, "ab check EXPERIMENT.yaml"},
         {"calc", ab_calc_file, "ab calc FILE.json"},
         {"aa", ab_aa, "ab aa [--tests N] [--users N] [--seed S] [--lift L]..."},
+        {"report", ab_report, "ab report HOST:PORT [--json] [--token-file FILE]"},
     };
     const char *word = argc > 1 ? argv[1] : "";
     for (size_t i = 0; i < COUNT(commands); i++)

@@ -8,7 +8,7 @@
 #include "launch/run.h"
 
 struct serve_call {
-    const char *snapshot, *follow, *http, *state, *token_file, *loops, *keep, *wait;
+    const char *snapshot, *follow, *http, *state, *token_file, *ab, *loops, *keep, *wait;
     struct args_list sets;
 };
 
@@ -21,10 +21,11 @@ static enum status become_serve(const char *job, const struct serve_call *c, str
     }
     const struct {
         const char *name, *value;
-    } words[] = {
-        {"--job", job},        {"--snapshot", c->snapshot}, {"--follow", c->follow},
-        {"--http", c->http},   {"--state", c->state},       {"--token-file", c->token_file},
-        {"--loops", c->loops}, {"--keep", c->keep},         {"--wait", c->wait}};
+    } words[] = {{"--job", job},          {"--snapshot", c->snapshot},
+                 {"--follow", c->follow}, {"--http", c->http},
+                 {"--state", c->state},   {"--token-file", c->token_file},
+                 {"--loops", c->loops},   {"--keep", c->keep},
+                 {"--wait", c->wait},     {"--ab", c->ab}};
     const char *argv[2 + 2 * (sizeof(words) / sizeof(words[0])) + 2 * 256];
     size_t n = 0;
     argv[n++] = program;
@@ -62,6 +63,8 @@ int cmd_serve(int argc, char **argv)
          "users, items, events and the interaction log; default <job's name>.serve"},
         {"--token-file", ARGS_TEXT, &c.token_file, "FILE",
          "holds the bearer token that requests must show"},
+        {"--ab", ARGS_TEXT, &c.ab, "EXPERIMENT.yaml",
+         "deal users to variants and measure each of them; see `ab check`, `ab report`"},
         {"--loops", ARGS_TEXT, &c.loops, "N", "threads that answer; default: one a CPU"},
         {"--keep", ARGS_TEXT, &c.keep, "N", "versions to keep for pin and rollback; default 3"},
         {"--wait", ARGS_TEXT, &c.wait, "SECONDS",
@@ -71,7 +74,8 @@ int cmd_serve(int argc, char **argv)
     };
     const struct args_spec spec = {
         "serve JOB.yaml (--snapshot DIR[@k] | --follow DIR|tcp://HOST:PORT) [--http [HOST:]PORT]\n"
-        "           [--state DIR] [--token-file FILE] [--loops N] [--keep N]",
+        "           [--state DIR] [--token-file FILE] [--loops N] [--keep N] [--ab "
+        "EXPERIMENT.yaml]",
         "A serving node: ranks and recommends by HTTP, as of the newest complete cut and the last "
         "click.\nGET /openapi.json describes the interface. TERM answers what has begun and ends.",
         flags,

@@ -171,6 +171,8 @@ static struct json *variants_json(const struct tally *t)
         json_set_str(j, "variant", v->name);
         json_set_u64(j, "answers", v->answers);
         json_set_f64(j, "share", part((double)v->answers, (double)t->fault[VISIT_SOUND]));
+        json_set_u64(j, "shown", v->shown);
+        json_set_u64(j, "clicks", v->clicks);
         json_set_f64(j, "ctr", part((double)v->clicks, (double)v->shown));
         json_add(list, j);
     }

@@ -73,7 +73,14 @@ static void put_version(struct call *c, struct replica_reader *reader, struct js
     if (reader == NULL || json_get(answer, "incarnation") != NULL) {
         return;
     }
-    const struct version *v = replica_enter(reader, k);
+    if (k != 0) { /* of whatever stream scored it */
+        if (json_get(answer, "snapshot_version") == NULL) {
+            json_set_u64(answer, "snapshot_version", k);
+        }
+        json_set_u64(answer, "incarnation", c->request.incarnation);
+        return;
+    }
+    const struct version *v = replica_enter(reader, 0);
     if (v != NULL) {
         if (json_get(answer, "snapshot_version") == NULL) {
             json_set_u64(answer, "snapshot_version", version_cut(v));

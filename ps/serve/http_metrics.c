@@ -188,6 +188,7 @@ void http_metrics(struct call *c)
     put_connections(n, &out);
     put_replica(n, &out);
     put_service(n, &out);
+    service_experiment_metrics(n->service, &out);
     prometheus_one(&out, "penstock_resident_memory_bytes", GAUGE, "Memory of the process.",
                    (double)mem_rss_bytes());
     http_answer(c->http, 200, (char *)out.data, out.used, PROMETHEUS_CONTENT_TYPE);

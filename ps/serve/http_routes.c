@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "ps/serve/http_experiments.h"
 #include "ps/serve/http_health.h"
 #include "ps/serve/http_infer.h"
 #include "ps/serve/http_metrics.h"
@@ -97,6 +98,25 @@
     OBJECT("'openapi', 'info', 'paths'",                                                           \
            "'openapi': " TEXT ", 'info': " CELLS ", 'components': " CELLS ", 'paths': " CELLS)
 
+#define EXPERIMENTS_OUT OBJECT("'experiments'", "'experiments': " LIST(TEXT) ", " VERSION)
+#define VARIANT_OUT                                                                                \
+    OBJECT("'variant', 'users', 'exposures'",                                                      \
+           "'variant': " TEXT ", 'source': " TEXT ", 'version': " WHOLE ", 'stream': " TEXT        \
+           ", 'shadow': " TRUTH ", 'weight': " NUMBER ", 'users': " WHOLE ", 'exposures': " WHOLE  \
+           ", 'examples': " WHOLE ", 'positives': " WHOLE                                          \
+           ", 'auc': {}, 'auc_bound': {}, 'logloss': {}, 'normalized_entropy': {}, "               \
+           "'calibration': {}, 'corrected': " WHOLE ", 'refused': " WHOLE ", 'missing': " WHOLE    \
+           ", 'unscored': " WHOLE)
+#define METRIC_OUT                                                                                 \
+    OBJECT("'metric', 'event', 'sums'",                                                            \
+           "'metric': " TEXT ", 'event': " TEXT ", 'sums': " CELLS ", 'statistics': {}")
+#define EXPERIMENT_OUT                                                                             \
+    OBJECT("'experiment', 'variants', 'metrics'",                                                  \
+           "'experiment': " TEXT ", 'seed': " TEXT ", 'coverage': " NUMBER ", 'alpha': " NUMBER    \
+           ", 'n_star': " NUMBER ", 'window_seconds': " NUMBER ", 'waiting': " WHOLE               \
+           ", 'unmatched': " WHOLE                                                                 \
+           ", 'variants': " LIST(VARIANT_OUT) ", 'metrics': " LIST(METRIC_OUT) ", " VERSION)
+
 #define SERVICE(kind) http_service, kind
 
 const struct route http_routes[] = {
@@ -149,6 +169,10 @@ const struct route http_routes[] = {
      "Tensors in, scores out.", "200 400 404", INFER_IN, INFER_OUT},
     {HTTP_POST, "/v2/models/{model}/versions/{version}/infer", http_infer, SERVICE_INFER, true,
      "v2_version_infer", "The same, by that version.", "200 400 404", INFER_IN, INFER_OUT},
+    {HTTP_GET, "/v1/experiments", http_experiments, SERVICE_EXPERIMENT, false, "experiments",
+     "Which experiments run here.", "200", NULL, EXPERIMENTS_OUT},
+    {HTTP_GET, "/v1/experiments/{id}", http_experiments, SERVICE_EXPERIMENT, false, "experiment",
+     "What is measured of each variant.", "200 404", NULL, EXPERIMENT_OUT},
     {HTTP_GET, "/healthz", http_health, SERVICE_KINDS, false, "healthz",
      "Whether it may be asked, and how old its version is.", "200", NULL, HEALTH_OUT},
     {HTTP_GET, "/metrics", http_metrics, SERVICE_KINDS, false, "metrics", "For Prometheus.", "200",

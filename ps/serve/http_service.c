@@ -28,6 +28,7 @@ void http_service(struct call *c)
     c->request.id = c->id[0];
     c->request.body = c->body;
     c->request.query = c->query;
+    service_assign(c->loop->worker, &c->request);
     if (service_check(c->loop->worker, &c->request, &err) != ST_OK) {
         http_service_refused(c);
     } else if (service_writes(c->request.kind)) {

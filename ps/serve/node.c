@@ -92,6 +92,7 @@ static void score_batch(struct node_loop *l)
             call_answer(c, l->reader, c->request.status, answer);
         }
         if (logs) {
+            service_shadow(l->worker, &c->request);
             log_exposure(c);
         }
     }

@@ -2,6 +2,7 @@
  *
  *     penstock-serve --job JOB.yaml (--snapshot DIR[@k] | --follow DIR | --follow tcp://HOST:PORT)
  *                    [--http [HOST:]PORT] [--state DIR] [--token-file FILE] [--loops N] [--keep N] [--wait SECONDS]
+ *                    [--ab EXPERIMENT.yaml]
  *
  *   first TERM, INT  not ready; answer what has begun; end with 0
  *   second           exit 1 at once
@@ -30,7 +31,7 @@
 #define TOKEN_MAX 4096u
 
 struct call_of_program {
-    const char *job, *snapshot, *follow, *http, *state, *token_file;
+    const char *job, *snapshot, *follow, *http, *state, *token_file, *ab;
     uint64_t loops, keep, wait_s;
     char *set[256]; /* borrowed */
     size_t sets;
@@ -40,7 +41,7 @@ static const char usage[] = "usage: penstock-serve --job JOB.yaml (--snapshot DI
                             "DIR | --follow tcp://HOST:PORT)\n"
                             "           [--http [HOST:]PORT] [--state DIR] [--token-file FILE] "
                             "[--loops N] [--keep N] [--wait SECONDS]\n"
-                            "           [--set KEY=VALUE]...\n";
+                            "           [--ab EXPERIMENT.yaml] [--set KEY=VALUE]...\n";
 
 static enum status parse_call(int argc, char **argv, struct call_of_program *out,
                               struct errbuf *err)
@@ -63,6 +64,8 @@ static enum status parse_call(int argc, char **argv, struct call_of_program *out
             c.state = v;
         } else if (strcmp(name, "--token-file") == 0) {
             c.token_file = v;
+        } else if (strcmp(name, "--ab") == 0) {
+            c.ab = v;
         } else if (strcmp(name, "--loops") == 0) {
             st = option_parse_u64(v, name, 1, HTTP_LOOPS_MAX, &c.loops, err);
         } else if (strcmp(name, "--keep") == 0) {
@@ -139,7 +142,9 @@ static enum status check_job(const struct call_of_program *c, const struct job *
 
 struct serving {
     struct call_of_program call;
-    char *token, *state; /* owned */
+    char *token, *state;                      /* owned */
+    struct experiment experiment;             /* with --ab */
+    struct replica *variant[AB_VARIANTS_MAX]; /* a variant's own; NULL: it takes the node's */
     struct replica *replica;
     struct service *service;
     struct node *node;
@@ -175,6 +180,83 @@ static void *second_signal(void *arg)
     _exit(1);
 }
 
+/* The folder of the run that a node reads, without "@k"; NULL: it follows a stream. */
+static char *folder_of(const struct call_of_program *c)
+{
+    char *dir = mem_strdup(c->snapshot != NULL ? c->snapshot : c->follow);
+    char *at = c->snapshot != NULL ? strrchr(dir, '@') : NULL;
+    if (at != NULL && strspn(at + 1, "0123456789") == strlen(at + 1)) {
+        *at = '\0';
+    }
+    if (strncmp(dir, "tcp://", 6) == 0) {
+        free(dir);
+        return NULL;
+    }
+    return dir;
+}
+
+/* A replica of the variant's own: a cut out of the run's folder stays whatever is shown, a stream is another job's. */
+static enum status open_variant(struct serving *s, size_t at, const char *dir, struct errbuf *err)
+{
+    const struct experiment_variant *v = &s->experiment.variant[at];
+    struct replica_conf conf = {.keep = (uint32_t)s->call.keep,
+                                .wait_us = s->call.wait_s * 1000000u};
+    char cut[4200];
+    if (v->source == SOURCE_LIVE) {
+        return ST_OK;
+    }
+    if (v->source == SOURCE_SETTINGS) {
+        return errbuf_set(err, ST_USAGE,
+                          "%s: variant %s: settings: a node has no option that a variant could "
+                          "set; give it a version or a stream",
+                          s->call.ab, v->name);
+    }
+    if (v->source == SOURCE_VERSION) {
+        if (dir == NULL) {
+            return errbuf_set(err, ST_USAGE,
+                              "%s: variant %s: version: a cut can be had from a run's folder only; "
+                              "serve with --follow DIR or --snapshot DIR",
+                              s->call.ab, v->name);
+        }
+        snprintf(cut, sizeof(cut), "%s@%" PRIu64, dir, v->version);
+        conf.snapshot = cut;
+    } else {
+        conf.follow = v->stream;
+    }
+    const enum status st = replica_open(&conf, &s->variant[at], err);
+    return st == ST_OK ? st : errbuf_wrap(err, st, "%s: variant %s: ", s->call.ab, v->name);
+}
+
+static enum status open_variants(struct serving *s, struct errbuf *err)
+{
+    char *dir = folder_of(&s->call);
+    enum status st = ST_OK;
+    for (size_t v = 0; v < s->experiment.variants && st == ST_OK; v++) {
+        st = open_variant(s, v, dir, err);
+    }
+    free(dir);
+    return st;
+}
+
+static enum status start_service(struct serving *s, struct errbuf *err)
+{
+    struct replica *all[1 + AB_VARIANTS_MAX] = {s->replica};
+    struct service_conf conf = {.state = s->state,
+                                .experiment = s->call.ab != NULL ? &s->experiment : NULL};
+    uint32_t streams = 1;
+    for (size_t v = 0; v < s->experiment.variants; v++) {
+        if (s->variant[v] != NULL) {
+            conf.variant_stream[v] = streams;
+            all[streams++] = s->variant[v];
+        }
+    }
+    if (streams > SERVICE_STREAMS_MAX) {
+        return errbuf_set(err, ST_USAGE, "%s: %u variants of a version or stream; at most %u",
+                          s->call.ab, streams - 1, SERVICE_STREAMS_MAX - 1);
+    }
+    return service_new(&conf, all, streams, &s->service, err);
+}
+
 static enum status start(struct serving *s, struct errbuf *err)
 {
     const struct call_of_program *c = &s->call;
@@ -187,11 +269,17 @@ static enum status start(struct serving *s, struct errbuf *err)
     if (st == ST_OK) {
         st = node_check(&node, err);
     }
+    if (st == ST_OK && c->ab != NULL) {
+        st = experiment_read(c->ab, &s->experiment, err);
+    }
     if (st == ST_OK) {
         st = replica_open(&replica, &s->replica, err);
     }
     if (st == ST_OK) {
         st = check_job(c, &replica_model(s->replica)->job, err);
+    }
+    if (st == ST_OK) {
+        st = open_variants(s, err);
     }
     if (st != ST_OK) {
         return st;
@@ -199,8 +287,7 @@ static enum status start(struct serving *s, struct errbuf *err)
     char own[300];
     snprintf(own, sizeof(own), "%.250s.serve", replica_model(s->replica)->job.name);
     s->state = mem_strdup(c->state != NULL ? c->state : own);
-    const struct service_conf service = {.state = s->state};
-    st = service_new(&service, &s->replica, 1, &s->service, err);
+    st = start_service(s, err);
     if (st == ST_OK) {
         st = node_start(&node, s->replica, s->service, &s->node, err);
     }
@@ -227,7 +314,13 @@ static enum status stop(struct serving *s, struct errbuf *err)
                           DRAIN_US / 1000000u);
     }
     service_free(s->service);
+    for (size_t v = 0; v < AB_VARIANTS_MAX; v++) {
+        replica_close(s->variant[v]);
+    }
     replica_close(s->replica);
+    if (s->experiment.variant != NULL) {
+        experiment_release(&s->experiment);
+    }
     free(s->token);
     free(s->state);
     return ST_OK;

@@ -123,6 +123,7 @@ static enum status open_state(struct service *s, struct errbuf *err)
         .compact_bytes = s->conf.compact_bytes,
         .fields = &s->fields,
         .interaction = &s->interaction,
+        .online = s->online,
     };
     for (size_t i = 0; i < s->streams; i++) {
         const struct model_view *v = &s->stream[i].view;
@@ -154,6 +155,7 @@ enum status service_new(const struct service_conf *conf, struct replica *const *
     assert(streams >= 1 && streams <= SERVICE_STREAMS_MAX);
     s->conf = *conf;
     set_defaults(&s->conf);
+    pthread_mutex_init(&s->gauges_lock, NULL);
     s->conf.state = mem_strdup(conf->state);
     s->conf.interactions = conf->interactions != NULL ? mem_strdup(conf->interactions) : NULL;
     for (size_t i = 0; i < streams && st == ST_OK; i++) {
@@ -161,6 +163,8 @@ enum status service_new(const struct service_conf *conf, struct replica *const *
         s->streams += st == ST_OK;
     }
     s->category = fields_add(&s->fields, "category", NULL, false);
+    if (st == ST_OK)
+        st = service_experiment_open(s, err);
     if (st == ST_OK)
         st = open_state(s, err);
     for (size_t i = 0; i < s->streams && st == ST_OK; i++) {
@@ -188,6 +192,7 @@ void service_free(struct service *s)
     }
     if (s->state.conf.dir != NULL)
         state_close(&s->state);
+    service_experiment_close(s);
     interaction_close(&s->interaction);
     fields_release(&s->fields);
     free((void *)(uintptr_t)s->conf.state);
@@ -367,6 +372,8 @@ static void score_group(struct service_worker *w, struct service_request *const 
                     r[i], 503, "the items of this version are being prepared; try again later");
         }
     }
+    for (size_t i = 0; v != NULL && i < n; i++)
+        r[i]->incarnation = version_incarnation(v);
     replica_leave(w->replica[stream]);
     epoch_leave(w->reader);
 }
@@ -412,6 +419,7 @@ void service_tick(struct service *s, uint64_t now_us)
     state_tick(&s->state, now_us, s->conf.window_us);
     for (size_t i = 0; i < s->streams; i++)
         popular_refresh(&s->stream[i].popular, now_us);
+    service_experiment_tick(s, now_us);
 }
 
 void service_stats(const struct service *s, struct service_stats *out)

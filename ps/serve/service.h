@@ -55,6 +55,7 @@
 
 #include "common/base/errbuf.h"
 #include "common/base/json.h"
+#include "common/metrics/experiment.h"
 
 struct replica;        /* ps/serve/replica.h */
 struct service;        /* opaque; one a process, shared by all threads */
@@ -76,6 +77,7 @@ enum service_kind {
     SERVICE_USER_DELETE,
     SERVICE_ITEM_PUT,
     SERVICE_ITEM_DELETE,
+    SERVICE_EXPERIMENT, /* not checked: figures of the one named by id, NULL: a list; the writer's, whose they are */
     SERVICE_KINDS
 };
 
@@ -92,6 +94,10 @@ struct service_conf {
     uint64_t window_us;     /* an exposure without an outcome is a negative after it; 0: 30 min */
     uint64_t compact_bytes; /* a journal of less is left as it is; 0: 64 MiB */
     uint64_t seed;          /* of recommendation ids; 0: from the system */
+    const struct experiment
+        *experiment; /* borrowed; NULL: none. Its window takes the place of window_us */
+    uint32_t variant_stream[AB_VARIANTS_MAX];  /* by variant: which replica */
+    uint64_t variant_version[AB_VARIANTS_MAX]; /* and which cut of it; 0: what it shows */
 };
 
 /* A cell as text, as it would stand in the log; not terminated; borrowed. */
@@ -117,15 +123,18 @@ struct service_request {
     const struct json *body;  /* borrowed; NULL: none */
     const struct json *query; /* borrowed object of strings; NULL: none */
     const char *experiment,
-        *variant;      /* borrowed; go into the answer and the exposure; NULL: none */
-    double propensity; /* with a variant */
+        *variant;        /* borrowed; go into the answer and the exposure; NULL: none */
+    double propensity;   /* with a variant */
+    uint32_t variant_at; /* with a variant: which one of the experiment */
+    uint64_t unit;       /* with a variant: hash of who was assigned */
     const struct service_table *table;
     float *scores; /* INFER: (records, service_outputs); the caller's memory */
     /* -- set by check, score, write -- */
-    int status;          /* HTTP: 200, 202, 400, 404, 409, 429, 503 */
-    struct json *answer; /* the caller's to free; NULL for a good INFER */
-    uint64_t answered;   /* the version that scored it; 0: none did */
-    bool logs;           /* hand it to service_write, too */
+    int status;           /* HTTP: 200, 202, 400, 404, 409, 429, 503 */
+    struct json *answer;  /* the caller's to free; NULL for a good INFER */
+    uint64_t answered;    /* the version that scored it; 0: none did */
+    uint64_t incarnation; /* and its incarnation */
+    bool logs;            /* hand it to service_write, too */
     struct service_work *work;
 };
 
@@ -145,6 +154,16 @@ bool service_writes(enum service_kind kind);
 /* Whom an experiment would assign: the body's "user_id" as text, else its "session_id"; NULL: neither. Before
  * service_check. `room`: (room_n) for ids that are numbers. */
 const char *service_unit(const struct service_request *r, char *room, size_t room_n);
+
+/* Gives a RANK or RECOMMEND of a unit that takes part its variant: stream, version, experiment, variant, propensity
+ * (the variant's weight among those who take part). Before service_check. A variant whose stream shows nothing yet, or
+ * whose cut is not kept, is counted as missing, and the request is the live model's and in no experiment; so is one
+ * that asks for a version itself. */
+void service_assign(struct service_worker *w, struct service_request *r);
+/* Behind the answer to a request with `logs`: what it showed is scored by the experiment's shadow variants, too. */
+void service_shadow(struct service_worker *w, struct service_request *r);
+/* The experiment's gauges as of the last service_tick, for Prometheus; nothing without an experiment. Any thread. */
+void service_experiment_metrics(struct service *s, struct buffer *out);
 
 /* Validates and keeps what scoring needs. ST_USAGE (400): err says what was expected where; ST_NOT_FOUND (404);
  * ST_AGAIN (429). */

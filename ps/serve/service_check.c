@@ -553,6 +553,7 @@ void service_request_release(struct service_request *r)
     free(w->categories);
     free(w->event);
     free(w->shown);
+    free(w->shadow);
     free(w);
     r->work = NULL;
 }

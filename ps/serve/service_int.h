@@ -2,6 +2,8 @@
 #ifndef PENSTOCK_PS_SERVE_SERVICE_INT_H
 #define PENSTOCK_PS_SERVE_SERVICE_INT_H
 
+#include <pthread.h>
+
 #include "ps/serve/popular.h"
 #include "ps/serve/predict.h"
 #include "ps/serve/service.h"
@@ -20,6 +22,10 @@ struct service {
     uint32_t category; /* in fields */
     struct interaction interaction;
     struct state state;
+    struct online *online; /* owned; NULL: no experiment */
+    pthread_mutex_t gauges_lock;
+    struct buffer gauges; /* under it: what /metrics says of the experiment */
+    uint64_t gauges_us;   /* writer: when it was made */
     struct stream stream[SERVICE_STREAMS_MAX];
     size_t streams;
     _Atomic uint64_t rec; /* recommendation ids given */
@@ -94,6 +100,8 @@ struct service_work {
         const double *all; /* (tasks) during service_score only; NULL: not of the model */
     } * shown;
     size_t shown_n;
+    float *
+        shadow; /* (variants, shown_n) logits by shadow variants; NaN: not scored; owned; NULL: there are none */
 };
 
 static inline const char *work_text(const struct service_work *w, const struct span_text *t)
@@ -103,6 +111,15 @@ static inline const char *work_text(const struct service_work *w, const struct s
 
 /* service_check.c */
 void service_answer_error(struct service_request *r, int status, const char *text);
+/* service_experiment.c; writer, but for the last */
+enum status service_experiment_open(struct service *s, struct errbuf *err);
+void service_experiment_close(struct service *s);
+void service_experiment_tick(struct service *s, uint64_t now_us);
+void service_experiment_get(struct service *s, struct service_request *r);
+/* Into the open frame: what r showed. */
+void service_put_served(struct service *s, const struct service_request *r);
+/* Into the open frame: an event that names a recommendation. */
+void service_put_joined(struct service *s, const struct service_work *w, const struct happened *e);
 /* service_score.c, service_answer.c */
 void service_new_rec(struct service *s, uint64_t now_us, char out[SERVICE_REC_ID + 1]);
 void service_rank(struct service_worker *w, uint32_t stream, const struct version *v,

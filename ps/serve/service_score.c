@@ -87,7 +87,8 @@ void service_answer_items(struct service *s, struct service_request *r, uint32_t
     r->answer = o;
     r->answered = version;
     r->status = 200;
-    r->logs = w->user.there && w->log && !r->shadow && s->interaction.on && w->shown_n > 0;
+    r->logs = w->log && !r->shadow && w->shown_n > 0 &&
+              ((w->user.there && s->interaction.on) || r->variant != NULL);
 }
 
 /* ---- rank --------------------------------------------------------------------------------------- */

@@ -83,11 +83,10 @@ static void put_row(const struct service *s, const struct service_request *r, si
     row->n = (uint32_t)(rows->text.used - rows->at[i]);
 }
 
-static void put_exposure(struct service *s, const struct service_request *r)
+static void put_rows(struct service *s, const struct service_request *r)
 {
     const struct service_work *w = r->work;
     struct rows *rows = mem_zalloc(sizeof(*rows));
-    struct errbuf err = ERRBUF_INIT;
     struct exposure_put put = {.time = r->now_us};
     const char *user = work_text(w, &w->user);
     memcpy(put.rec, w->rec, EXPOSURE_REC);
@@ -98,12 +97,22 @@ static void put_exposure(struct service *s, const struct service_request *r)
         put_row(s, r, i, rows);
     for (size_t i = 0; i < put.rows; i++)
         rows->row[i].text = (const char *)rows->text.data + rows->at[i];
-    state_begin(&s->state);
     state_put_exposure(&s->state, &put);
-    if (state_end(&s->state, &err) != ST_OK)
-        log_warn("%s", err.text);
     buffer_release(&rows->text);
     free(rows);
+}
+
+/* Whoever a variant was shown to counts, also one that no line can be of: a session, a job whose log isn't written. */
+static void put_exposure(struct service *s, const struct service_request *r)
+{
+    struct errbuf err = ERRBUF_INIT;
+    state_begin(&s->state);
+    if (r->work->user.there && s->interaction.on)
+        put_rows(s, r);
+    if (r->variant != NULL)
+        service_put_served(s, r);
+    if (state_end(&s->state, &err) != ST_OK)
+        log_warn("%s", err.text);
 }
 
 static void write_exposures(struct service *s, struct service_request *const *r, size_t n)
@@ -112,7 +121,7 @@ static void write_exposures(struct service *s, struct service_request *const *r,
     for (size_t i = 0; i < n; i++) {
         const struct service_work *w = r[i]->work;
         if (service_writes(r[i]->kind) || !r[i]->logs ||
-            state_user_gone(&s->state, work_text(w, &w->user), w->user.n))
+            (w->user.there && state_user_gone(&s->state, work_text(w, &w->user), w->user.n)))
             continue;
         if (s->state.exposures.bytes > 2 * s->state.conf.exposures_max) {
             lost++;
@@ -229,6 +238,8 @@ static enum status put_run(struct events_put *p, size_t from, size_t to, struct 
                                         .item_n = e->item.n,
                                         .type = work_text(w, &e->type),
                                         .type_n = e->type.n};
+        if (p->s->online != NULL)
+            service_put_joined(p->s, w, e);
         put_event_line(p, e);
     }
     p->accepted += n;
@@ -326,7 +337,7 @@ void service_write(struct service *s, struct service_request *const *r, size_t n
     struct errbuf err = ERRBUF_INIT;
     write_exposures(s, r, n);
     for (size_t i = 0; i < n; i++) {
-        if (!service_writes(r[i]->kind))
+        if (!service_writes(r[i]->kind) || r[i]->kind == SERVICE_EXPERIMENT)
             continue;
         const size_t marked = marks.used;
         const size_t seen = s->state.new_seen;
@@ -343,7 +354,9 @@ void service_write(struct service *s, struct service_request *const *r, size_t n
     for (size_t i = 0; i < n; i++) {
         if (!service_writes(r[i]->kind))
             continue;
-        if (st != ST_OK) {
+        if (r[i]->kind == SERVICE_EXPERIMENT) {
+            service_experiment_get(s, r[i]);
+        } else if (st != ST_OK) {
             char text[sizeof(err.text) + 80];
             snprintf(text, sizeof(text), "nothing of this was kept, try again later: %s", err.text);
             service_answer_error(r[i], 503, text);

@@ -43,6 +43,9 @@ enum status state_replay(struct state *s, struct errbuf *err)
     s->replaying = true;
     const enum status st = journal_open(&s->journal, s->conf.dir, &reader, &cut, err);
     s->replaying = false;
+    /* Where no frame stands behind the snapshot: new ones may not look older than its records. */
+    if (st == ST_OK && s->journal.lsn < s->lsn_least)
+        s->journal.lsn = s->journal.group_lsn = s->lsn_least;
     if (st != ST_OK)
         return st;
     if (cut > 0)
@@ -375,6 +378,18 @@ static void close_windows(struct state *s, uint64_t now_us, uint64_t window_us)
     buffer_release(&lines);
 }
 
+static void close_online(struct state *s, uint64_t now_us)
+{
+    struct errbuf full = ERRBUF_INIT;
+    state_begin(s);
+    online_put_window(s->conf.online, now_us, &s->frame);
+    if (s->frame.used == 0)
+        return;
+    if (state_end(s, &full) != ST_OK)
+        log_warn("%s", full.text);
+    (void)!state_commit(s, NULL);
+}
+
 /* ---- snapshots ---------------------------------------------------------------------------------- */
 
 static enum status snapshot_rest(struct state *s, struct errbuf *err)
@@ -406,6 +421,14 @@ static enum status snapshot_rest(struct state *s, struct errbuf *err)
             buffer_u64(&b, seen_at(&s->seen, from + i));
         st = journal_snapshot_add(&s->journal, b.data, b.used, err);
     }
+    if (st == ST_OK) {
+        buffer_reset(&b);
+        buffer_u8(&b, OP_LSN);
+        buffer_u64(&b, s->journal.lsn);
+        st = journal_snapshot_add(&s->journal, b.data, b.used, err);
+    }
+    if (st == ST_OK && s->conf.online != NULL)
+        st = online_snapshot(s->conf.online, &s->journal, err);
     if (st == ST_OK)
         st = interaction_sync(s->conf.interaction, err);
     if (st == ST_OK) {
@@ -476,6 +499,8 @@ static void snapshot_slice(struct state *s)
 void state_tick(struct state *s, uint64_t now_us, uint64_t window_us)
 {
     close_windows(s, now_us, window_us);
+    if (s->conf.online != NULL)
+        close_online(s, now_us);
     for (unsigned i = 0; i < SLICES; i++) {
         snapshot_slice(s);
         if (s->snapshot_at == SNAPSHOT_NONE)

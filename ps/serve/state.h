@@ -17,10 +17,18 @@
  *   4 events     id of the user, u16 n; of each    8 closed     u8 rec[26]
  *                u64 seen, i64 time, u8 positive,  9 lines      u32 file, u64 offset, u32 bytes, text
  *                id of the item, id as text: type
+ *  10 served     u8 rec[26], u64 tag of the variant, u64 time, u64 unit, u8 n, f64 x n: covariates,
+ *                u16 n; of each u64 hash of the item, f32 logit
+ *  11 joined     u8 rec[26], u64 hash of the item, u8 bits: metrics, u8 positive, f64 value
+ *  17 window     u64 closed up to, u64 forgotten up to: 10, 11 and 17 are online.h's
  *                -- in snapshots only --
  *  12 user       u64 lsn, u8 flags, id, cells, events as in 4, with their u16 n
  *  13 user gone  u64 lsn, digest                   15 seen       u32 n, u64 x n
  *  14 item       u64 lsn, id, u8 flags, cells      16 log        u32 file, u64 end
+ *  18 figures    u64 lsn, u64 tag, u64 unmatched, u64 offset, u8 last, u32 n, piece of ab_online_save
+ *  19 record     u8 rec[26], u64 tag, u64 time, u64 unit, u8 closed, u16 n; of each u64 hash of the item, f32
+ *                logit, u8 done, u8 positive
+ *  20 lsn        u64 of the last frame that the snapshot knows: a start goes on behind it, also without one more frame
  *
  *   row: u32 n, text: interaction.h. flags: 1 in stock, 2 known, 4 the profile is that of the job's side
  *   file (what the file says at this start counts, the cells are empty)
@@ -33,6 +41,7 @@
 #include "ps/serve/exposure.h"
 #include "ps/serve/interaction.h"
 #include "ps/serve/journal.h"
+#include "ps/serve/online.h"
 #include "ps/serve/registry.h"
 #include "ps/serve/seen.h"
 
@@ -82,6 +91,7 @@ struct state_conf {
     bool keep_negatives;
     const struct fields *fields;     /* borrowed */
     struct interaction *interaction; /* borrowed; opened */
+    struct online *online;           /* borrowed; NULL: no experiment */
 };
 
 struct state {
@@ -106,6 +116,7 @@ struct state {
     uint32_t begin_file;
     uint64_t begin_at;
     bool replaying;
+    uint64_t lsn_least;                    /* of a replay: what its snapshot knew */
     uint32_t snapshot_user, snapshot_item; /* how far */
     enum { SNAPSHOT_NONE, SNAPSHOT_ITEMS, SNAPSHOT_USERS, SNAPSHOT_REST } snapshot_at;
     uint64_t snapshot_live; /* bytes of the last one */

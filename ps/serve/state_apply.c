@@ -388,6 +388,12 @@ static enum status apply_one(struct state *s, uint64_t lsn, struct reader *in, s
     case OP_LINES: return apply_lines(s, in, err);
     case OP_SEEN: apply_seen(s, in); return ST_OK;
     case OP_LOG: apply_log(s, in); return ST_OK;
+    case OP_LSN: s->lsn_least = reader_u64(in); return ST_OK;
+    case OP_SERVED:
+    case OP_JOINED:
+    case OP_WINDOW:
+    case OP_FIGURES:
+    case OP_RECORD: return online_apply(s->conf.online, kind, lsn, in, err);
     default: in->bad = true; return ST_OK;
     }
 }

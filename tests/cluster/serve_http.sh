@@ -40,7 +40,8 @@ says() { grep -q -- "$@"; }
 train=$!
 at= pid=
 check "the run makes a first cut" eventually 60 sh -c 'ls run/cuts/*.json'
-check "the node comes up while the run does" node follow job.yaml --follow run --http 0 --state state --loops 2
+printf "name: same\nvariants:\n  - {name: one}\n  - {name: two}\n" >same.yaml
+check "the node comes up while the run does" node follow job.yaml --follow run --ab same.yaml --http 0 --state state --loops 2
 check "it is ready" is 200 "http://$at/v2/health/ready"
 wait $train
 check "the run ends well" test $? = 0

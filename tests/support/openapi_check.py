@@ -2,7 +2,8 @@
 """openapi_check.py HOST:PORT MODEL USER ITEM: holds a serving node against its own /openapi.json.
 
 Every route and every code that is described must have a case here, and the case must be answered so; a 2xx must fit its
-schema, an error must be {"error": "..."}. What is asked but not described is a failure, too. The node must keep two versions.
+schema, an error must be {"error": "..."}. What is asked but not described is a failure, too. The node must keep two versions
+and have an experiment "same".
 """
 import json
 import re
@@ -100,6 +101,9 @@ cases = {
     ("delete", I, 400): [("/v1/items/x?y=1", None)],
     ("delete", "/v1/users/{id}", 200): [(None, None)],
     ("delete", "/v1/users/{id}", 400): [("/v1/users/x?y=1", None)],
+    ("get", "/v1/experiments", 200): [(None, None)],
+    ("get", "/v1/experiments/{id}", 200): [("/v1/experiments/same", None)],
+    ("get", "/v1/experiments/{id}", 404): [("/v1/experiments/other", None)],
     ("get", "/v1/versions", 200): [(None, None)],
     ("post", "/v1/versions/rollback", 200): [(None, None)],
     ("post", "/v1/versions/rollback", 409): [(None, None)] * 32,

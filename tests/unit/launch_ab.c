@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "common/base/json.h"
-#include "launch/ab_calc.h"
+#include "common/metrics/ab_calc.h"
 #include "launch/ab_trials.h"
 
 static enum status calc(const char *text, struct json **out, struct errbuf *err)

@@ -17,8 +17,8 @@
  * interval of the lift that agrees with the absolute one). null: not enough data; of an interval's end: a one-sided
  * test has none there.
  */
-#ifndef PENSTOCK_LAUNCH_AB_CALC_H
-#define PENSTOCK_LAUNCH_AB_CALC_H
+#ifndef PENSTOCK_COMMON_METRICS_AB_CALC_H
+#define PENSTOCK_COMMON_METRICS_AB_CALC_H
 
 #include "common/base/errbuf.h"
 #include "common/base/json.h"

@@ -1,7 +1,7 @@
 /* ab_calc.c - see ab_calc.h. Reading first, into plain structs, with every key judged; then computing, which can't
  * fail but for a lack of data.
  */
-#include "launch/ab_calc.h"
+#include "common/metrics/ab_calc.h"
 
 #include <math.h>
 #include <stdio.h>

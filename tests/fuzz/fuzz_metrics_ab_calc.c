@@ -1,11 +1,11 @@
-/* fuzz_launch_ab_calc.c - sums of any JSON: what is accepted is answered with JSON whose probabilities are some.
+/* fuzz_metrics_ab_calc.c - sums of any JSON: what is accepted is answered with JSON whose probabilities are some.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/json.h"
-#include "launch/ab_calc.h"
+#include "common/metrics/ab_calc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
