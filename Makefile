@@ -1,7 +1,7 @@
 # Penstock: one Makefile, not recursive; every knob is documented here.
 #
 #   make                     the programs, into build/bin
-#   make demo                train a model on a little cluster on this host and show the result
+#   make demo [JOB=FILE]     a shop, live: trained, served, asked and measured on this host; or train and serve a job of yours
 #   make test                unit, sim, cluster and the fuzzers' corpora; ends with "N passed, N failed, N skipped"
 #   make unit | sim | cluster          one kind of tests
 #   make test-hosts | test-slurm       several hosts over ssh, a real Slurm: root, and launch/setup.sh --cluster
@@ -210,12 +210,7 @@ setup:
 	$(if $(filter no,$(SETUP)),@true,@launch/setup.sh)
 
 demo: all
-	$(BUILD)/bin/penstock data synth shop --users 2k --items 1k --events 200k --seed 1 --out $(BUILD)/demo/shop
-	$(BUILD)/bin/penstock train launch/jobs/shop.yaml --set data.root=$(abspath $(BUILD)/demo/shop) \
-	    --servers 2 --shards 4 --workers 2 --out $(BUILD)/demo/run --force
-	$(BUILD)/bin/penstock snap list $(BUILD)/demo/run
-	@sed -n '/"test"/,$$s/ *"auc": *\([0-9.]*\).*/nobody can do better than test AUC \1: the true probabilities reach it/p' \
-	    $(BUILD)/demo/shop/truth.json
+	launch/demo.sh $(BUILD) $(JOB)
 
 clean:
 	rm -rf $(BUILD)

@@ -384,6 +384,10 @@ static void print_part(const struct final *f, enum part p)
 /* Behind the epochs: the growing log, whose records count on top. */
 static void print_live(const struct final *f)
 {
+    if (json_u64(f->head, "follow.segments", 0) == 0) {
+        printf("  live: no line came, %" PRIu64 " bad ones\n", json_u64(f->head, "follow.bad", 0));
+        return;
+    }
     printf("  live: %" PRIu64 " segments of %" PRIu64 " records, %" PRIu64
            " bad lines; before training AUC %.5f, logloss %.5f; from a line to its cut %.2f s, at "
            "most %.2f s\n",

@@ -191,6 +191,12 @@ static void show_live(struct watch *w, const struct json *rep, uint64_t now)
     progress_count(rate, rate_of(w, json_u64(rep, "counters.applied", 0), now));
     progress_count(done, json_f64(rep, "live.records", 0));
     progress_count(behind, json_f64(rep, "follow.behind_records", 0));
+    if (json_u64(rep, "live.segments", 0) == 0) {
+        progress_show(&w->progress, now,
+                      "Live, no new line was trained on yet  behind %s  cut %" PRIu64 "  %s",
+                      behind, json_u64(rep, "cut.version", 0), json_str(rep, "phase", ""));
+        return;
+    }
     progress_show(&w->progress, now,
                   "Live segment %" PRIu64
                   "  %s records  %s/s  behind %s %.1f s  before training AUC "
