@@ -184,6 +184,7 @@ static bool fill(struct feeder *f, struct work *w)
     w->kind = lease ? WORK_TRAIN : WORK_EVAL;
     w->generation = f->task.generation;
     w->computed = false;
+    w->segment = f->task.lease.segment;
     w->log_end = lease && f->at + n == f->task.lease.records;
     if (!slices) {
         fl->keys = w->batch.keys;

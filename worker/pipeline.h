@@ -42,6 +42,7 @@ struct work {
     struct batch batch;
     struct slices slices; /* bsp: instead of batch in training */
     bool computed;        /* gradients are there */
+    uint64_t segment;     /* of a growing log; 0: none */
     bool log_end;         /* WORK_TRAIN: its last record is the epoch's last */
     /* -- WORK_EVALUATE -- */
     uint64_t evaluate;

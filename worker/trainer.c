@@ -139,6 +139,13 @@ static void say_bad_loss(struct trainer *r, const struct work *w, const struct b
             break;
         }
     }
+    if (w->segment > 0) { /* its file is the feeder's alone */
+        log_warn("loss %g in records [%" PRIu64 ", %" PRIu64 ") of segment %" PRIu64
+                 " of the growing log, first at its record %" PRIu64 "%s",
+                 loss, w->flight.begin, w->flight.end, w->segment, record,
+                 r->bad_lines == BAD_LINES_MAX ? "; no more of these are said" : "");
+        return;
+    }
     feeder_source(r->feeder, record, &path, &offset);
     log_warn("loss %g in records [%" PRIu64 ", %" PRIu64 ") of epoch %" PRIu64
              ", first at %s byte %" PRIu64 " (record %" PRIu64 ")%s",

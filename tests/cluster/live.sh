@@ -29,6 +29,7 @@ cut_at_least() { [ "$(cuts "$1")" -ge "$2" ]; }
 write "$WORK/live/a.csv" 1 300
 (
     write "$WORK/live/a.csv" 301 600
+    eventually 60 at_segment quiet 1 # a file is known once it was seen under a name of the pattern
     mv "$WORK/live/a.csv" "$WORK/live/a.csv.1"
     write "$WORK/live/a.csv" 601 800
     write "$WORK/live/b.csv" 801 1000

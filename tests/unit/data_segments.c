@@ -391,9 +391,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_torn_lines), TEST(test_rotation), TEST(test_restart),
-        TEST(test_changed),    TEST(test_compressed), TEST(test_segments),
-        TEST(test_bad_lines),  TEST(test_missing_column),
+        TEST(test_torn_lines), TEST(test_rotation), TEST(test_restart),   TEST(test_changed),
+        TEST(test_compressed), TEST(test_segments), TEST(test_bad_lines), TEST(test_missing_column),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
