@@ -212,4 +212,6 @@ bad "serve --ab: settings" "no option that a variant could set" "s/version: $fir
 refuses "serve --ab: no such file" 2 "nothere.yaml" "$P" serve job.yaml --snapshot run --http 0 --state other --ab nothere.yaml
 check "a node without an experiment" serve 0 --snapshot run --state other
 refuses "ab report: no experiment there" 1 "no experiment runs there" "$P" ab report "$at"
+kill "$node_pid"
+wait "$node_pid"
 finish
