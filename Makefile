@@ -111,8 +111,8 @@ SRC_snapshot := $(call in,ps/snapshot, \
 SRC_serve    := $(call in,ps/serve, \
     call cells exposure fetcher follow http_experiments http_health http_infer http_metrics http_openapi http_routes \
     http_service http_versions infer interaction journal model_view node online online_report popular predict registry \
-    replica rows score seen service service_check service_experiment service_recommend service_score service_write \
-    shelf source_dir source_tcp stage state state_apply version versions)
+    replica rows score seen service service_check service_experiment service_recommend service_score service_shadow \
+    service_write shelf source_dir source_tcp stage state state_apply version versions)
 SRC_client   := $(call in,ps/serve/client,penstock_replica)
 SRC_train    := $(call in,ps/train, \
     applier clock cut_writer handles head_check head_commit head_cut head_epoch head_lease head_log head_order \

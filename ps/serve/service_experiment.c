@@ -76,7 +76,7 @@ void service_assign(struct service_worker *w, struct service_request *r)
 
 /* ---- what was shown ----------------------------------------------------------------------------- */
 
-static float logit_of(const struct model_view *view, double score)
+float service_logit(const struct model_view *view, double score)
 {
     if (view->ranks)
         return (float)score;
@@ -97,9 +97,8 @@ static void before_of(const struct service *s, const struct service_work *w, dou
     }
 }
 
-/* The id of what stands at place i of what was shown; inside an entry, or by the writer. */
-static const char *shown_id(const struct service *s, const struct service_work *w, size_t i,
-                            size_t *n)
+const char *service_shown_id(const struct service *s, const struct service_work *w, size_t i,
+                             size_t *n)
 {
     const struct shown *x = &w->shown[i];
     if (x->number == UINT32_MAX) {
@@ -111,7 +110,7 @@ static const char *shown_id(const struct service *s, const struct service_work *
     return e->id;
 }
 
-static size_t shown_items(const struct service_work *w)
+size_t service_shown_items(const struct service_work *w)
 {
     return w->shown_n < EXPOSURE_ITEMS_MAX ? w->shown_n : EXPOSURE_ITEMS_MAX;
 }
@@ -129,14 +128,14 @@ static void put_variant(struct service *s, const struct service_request *r, size
                            .item = item,
                            .befores = s->conf.experiment->metrics};
     memcpy(p.rec, w->rec, EXPOSURE_REC);
-    for (; p.items < shown_items(w); p.items++) {
+    for (; p.items < service_shown_items(w); p.items++) {
         size_t n;
-        const char *id = shown_id(s, w, p.items, &n);
+        const char *id = service_shown_id(s, w, p.items, &n);
         item[p.items] =
             (struct served_item){.item = online_item(id, n),
                                  .logit = shadow != NULL ? shadow[p.items]
-                                                         : logit_of(&s->stream[r->stream].view,
-                                                                    w->shown[p.items].score)};
+                                                         : service_logit(&s->stream[r->stream].view,
+                                                                         w->shown[p.items].score)};
     }
     if (shadow == NULL && !online_has_unit(s->online, variant, r->unit)) {
         before_of(s, w, before);
@@ -152,76 +151,6 @@ void service_put_served(struct service *s, const struct service_request *r)
     for (size_t v = 0; w->shadow != NULL && v < s->conf.experiment->variants; v++)
         if (!isnan(w->shadow[v * w->shown_n]))
             put_variant(s, r, v, w->shadow + v * w->shown_n);
-}
-
-/* ---- shadows ------------------------------------------------------------------------------------ */
-
-/* A ranking of just what was shown, in its order. */
-static struct json *shadow_body(const struct service *s, const struct service_request *r)
-{
-    static const char *const same[] = {"user_id", "session_id", "scenario", "context"};
-    const struct service_work *w = r->work;
-    const struct json *wanted = r->kind == SERVICE_RANK ? json_get(r->body, "items") : NULL;
-    struct json *body = json_object(), *items = json_array();
-    for (size_t k = 0; k < sizeof(same) / sizeof(same[0]); k++)
-        if (json_get(r->body, same[k]) != NULL)
-            json_set(body, same[k], json_clone(json_get(r->body, same[k])));
-    for (size_t i = 0; i < shown_items(w); i++) {
-        size_t n;
-        if (wanted != NULL)
-            json_add(items, json_clone(json_at(wanted, w->shown[i].wanted)));
-        else
-            json_add_str(items, shown_id(s, w, i, &n));
-    }
-    json_set(body, "items", items);
-    return body;
-}
-
-static bool score_shadow(struct service_worker *w, const struct service_request *r,
-                         const struct json *body, size_t v, float *out)
-{
-    const struct service *s = w->service;
-    struct service_request x = {.kind = SERVICE_RANK,
-                                .stream = s->conf.variant_stream[v],
-                                .version = s->conf.variant_version[v],
-                                .shadow = true,
-                                .now_us = r->now_us,
-                                .body = body};
-    struct service_request *list[1] = {&x};
-    struct errbuf err = ERRBUF_INIT;
-    const bool checked = service_check(w, &x, &err) == ST_OK;
-    if (checked) {
-        x.work->time = r->work->time;
-        service_score(w, list, 1);
-    }
-    const bool good = checked && x.status == 200 && x.work->shown_n == shown_items(r->work);
-    for (size_t i = 0; good && i < x.work->shown_n; i++)
-        out[x.work->shown[i].wanted] = logit_of(&s->stream[x.stream].view, x.work->shown[i].score);
-    json_free(x.answer);
-    service_request_release(&x);
-    return good;
-}
-
-void service_shadow(struct service_worker *w, struct service_request *r)
-{
-    struct service *s = w->service;
-    const struct experiment *e = s->conf.experiment;
-    struct service_work *work = r->work;
-    if (r->variant == NULL || e->shown_used == e->variants || work->shown_n == 0)
-        return;
-    epoch_enter(&s->state.epoch, w->reader);
-    struct json *body = shadow_body(s, r);
-    epoch_leave(w->reader);
-    work->shadow = mem_array(e->variants * work->shown_n, sizeof(*work->shadow));
-    for (size_t v = 0; v < e->variants; v++) {
-        float *out = work->shadow + v * work->shown_n;
-        out[0] = NAN;
-        if (e->variant[v].shadow && !score_shadow(w, r, body, v, out)) {
-            out[0] = NAN;
-            atomic_fetch_add(&s->online->unscored[v], 1);
-        }
-    }
-    json_free(body);
 }
 
 /* ---- what came of it ---------------------------------------------------------------------------- */

@@ -111,7 +111,7 @@ static inline const char *work_text(const struct service_work *w, const struct s
 
 /* service_check.c */
 void service_answer_error(struct service_request *r, int status, const char *text);
-/* service_experiment.c; writer, but for the last */
+/* service_experiment.c; the writer's, but for open, close and what only reads */
 enum status service_experiment_open(struct service *s, struct errbuf *err);
 void service_experiment_close(struct service *s);
 void service_experiment_tick(struct service *s, uint64_t now_us);
@@ -120,6 +120,11 @@ void service_experiment_get(struct service *s, struct service_request *r);
 void service_put_served(struct service *s, const struct service_request *r);
 /* Into the open frame: an event that names a recommendation. */
 void service_put_joined(struct service *s, const struct service_work *w, const struct happened *e);
+float service_logit(const struct model_view *view, double score);
+/* How many items count as shown, and the id of the one at place i; inside an entry, or by the writer. */
+size_t service_shown_items(const struct service_work *w);
+const char *service_shown_id(const struct service *s, const struct service_work *w, size_t i,
+                             size_t *n);
 /* service_score.c, service_answer.c */
 void service_new_rec(struct service *s, uint64_t now_us, char out[SERVICE_REC_ID + 1]);
 void service_rank(struct service_worker *w, uint32_t stream, const struct version *v,

@@ -119,6 +119,18 @@ check "a run to damage" "$P" train job.yaml --out run --force --set train.epochs
 refuses "the folder holds a run" 2 "resume" "$P" train job.yaml --out run
 refuses "resume of nothing" 2 "no run to resume" "$P" train job.yaml --out fresh --resume
 refuses "resume of a changed job" 2 "train.batch" "$P" train job.yaml --out run --resume --set train.batch=128
+variants() { # variants LIST: an experiment of these
+    printf 'name: test\nvariants: [%s]\n' "$1" >bad.yaml
+}
+serves_ab() { echo "$P serve job.yaml --snapshot run --http 0 --state serve --ab bad.yaml"; }
+variants "{name: live}, {name: old, version: 99}"
+refuses "an experiment with a cut that isn't there" 3 "variant old: .*99" $(serves_ab)
+variants "{name: live}, {name: live, version: 1}"
+refuses "an experiment with two variants of one name" 2 "bad.yaml:2:.*another variant has this name" $(serves_ab)
+variants "{name: live}, {name: old, verson: 1}"
+refuses "an experiment with a key that is none" 2 "bad.yaml:2:.*verson: no such key; the nearest is version" $(serves_ab)
+variants "{name: live}, {name: more, settings: [explore=.1]}"
+refuses "an experiment on a setting that a node doesn't have" 2 "variant more: settings: a node has no option" $(serves_ab)
 refuses "a snapshot that isn't there" 3 "@99|99" "$P" snap show run@99
 refuses "eval without snapshot" 2 "snapshot" "$P" eval job.yaml
 refuses "status of no run" 2 "no run" "$P" status shop

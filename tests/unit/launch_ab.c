@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 
 #include "common/base/json.h"
 #include "common/metrics/ab_calc.h"
+#include "launch/ab_report.h"
 #include "launch/ab_trials.h"
 
 static enum status calc(const char *text, struct json **out, struct errbuf *err)
@@ -268,6 +270,44 @@ static void test_power(void **state)
     assert_true(run(100, AB_PROPORTION, AB_ABSOLUTE, .2, -.5).sequence > 85);
 }
 
+/* ---- the verdict of a report -------------------------------------------------------------------- */
+
+/* Two arms of n users each but for `lost` of B, of whom so many bought. */
+static void verdict(double n, double lost, double bought_a, double bought_b, const char *want)
+{
+    char text[400], said[4096];
+    struct errbuf err = ERRBUF_INIT;
+    struct json *in, *out, *figures = json_object(), *metric = json_object(), *list = json_array();
+    snprintf(text, sizeof text,
+             "{\"kind\": \"proportion\", \"test\": \"sequential\", \"arms\": "
+             "[{\"name\": \"live\", \"n\": %g, \"sum\": %g}, {\"name\": \"new\", \"n\": %g, "
+             "\"sum\": %g}]}",
+             n, bought_a, n - lost, bought_b);
+    assert_int_equal(json_parse(text, strlen(text), "in", &in, &err), ST_OK);
+    assert_int_equal(ab_calc(in, "in", &out, &err), ST_OK);
+    json_set_f64(figures, "alpha", .05);
+    json_set_str(metric, "metric", "buyers");
+    json_set(metric, "statistics", out);
+    json_add(list, metric);
+    json_set(figures, "metrics", list);
+    ab_report_verdict(figures, said, sizeof said);
+    if (strncmp(said, want, strlen(want)) != 0)
+        fail_msg("%s; not %s", said, want);
+    json_free(figures);
+    json_free(in);
+}
+
+static void test_verdict(void **state)
+{
+    (void)state;
+    verdict(5000, 0, 500, 900, "new is better than live by buyers.");
+    verdict(5000, 0, 900, 500, "new is worse than live by buyers.");
+    verdict(5000, 0, 500, 510, "No difference between new and live yet.");
+    verdict(1, 0, 0, 0, "There is not enough data about new yet.");
+    /* However good it looks: */
+    verdict(5000, 500, 500, 900, "The split is broken");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_aa_with_peeking),
         cmocka_unit_test(test_delta_method_is_too_sure),
         cmocka_unit_test(test_power),
+        cmocka_unit_test(test_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

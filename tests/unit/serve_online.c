@@ -145,7 +145,7 @@ struct slow {
         size_t variant;
         uint64_t time;
     } rec[RECS];
-    double clicks[2], spent[2], exposures[2];
+    double clicks[2], spent[2], exposures[2], before[2];
 };
 
 static void slow_close(struct slow *s, uint64_t now)
@@ -174,6 +174,7 @@ static void compare(const struct node *n, const struct slow *s)
         assert_true(a->users.sums[0].d_sum == s->exposures[v]);
         assert_true(a->users.sums[0].sum == s->clicks[v]);
         assert_true(a->users.sums[1].sum == s->spent[v]);
+        assert_true(a->users.sums[1].x_sum == s->before[v]);
     }
 }
 
@@ -205,7 +206,9 @@ static void walk(uint64_t seed, uint64_t compact_bytes)
             const uint64_t unit = 1 + rng_below(&rng, 40);
             const double before[2] = {0, (double)(unit % 5)};
             const size_t v = unit & 1;
-            show(n, recs, v, unit, now, online_has_unit(&n->online, v, unit) ? NULL : before);
+            const bool new = !online_has_unit(&n->online, v, unit);
+            show(n, recs, v, unit, now, new ? before : NULL);
+            s->before[v] += new ? before[1] : 0;
             s->rec[recs].shown = true;
             s->rec[recs].variant = v;
             s->rec[recs++].time = now;
