@@ -72,7 +72,7 @@ refuses "inspect: a file that isn't there" 3 "nothere.csv: No such file" "$P" da
 refuses "inspect: a folder" 3 "shop: is a folder" "$P" data inspect shop
 : >empty
 refuses "inspect: an empty file" 3 "empty:1: no line" "$P" data inspect empty
-head -c 5000 /dev/urandom >binary
+head -c 5000 "$P" >binary
 refuses "inspect: a binary file" 3 "binary: .*not a log|binary:1: a NUL byte" "$P" data inspect binary
 check "a wrong call leaves nothing" [ ! -e x ]
 

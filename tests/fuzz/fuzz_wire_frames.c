@@ -180,7 +180,7 @@ static void check_message(const struct msg *m)
     uint64_t sum = 0;
     char text[64];
     assert(m->kind >= MSG_ORDER && m->kind <= MSG_KIND_LAST && m->frames <= MSG_FRAMES_MAX);
-    assert(m->role >= ROLE_HEAD && m->role <= ROLE_FRONT && m->sender < WORKERS_MAX);
+    assert(m->role >= ROLE_HEAD && m->role <= ROLE_FOLLOWER && m->sender < WORKERS_MAX);
     for (uint32_t i = 0; i < m->frames; i++) {
         assert((uintptr_t)m->frame[i].data % 8 == 0);
         assert(m->frame[i].bytes <= WIRE_FRAME_MAX);
