@@ -2,11 +2,15 @@
 # penstock.py against a trained run: the arrays of load_snapshot, rows and scores of a Replica, by folder, by number and by
 # tcp; the library as it is installed, with its pkg-config file and example.
 . "$(dirname "$0")/../support/cluster.sh"
-python3 -c 'import numpy' 2>/dev/null || { skip "python3-numpy is not there (launch/setup.sh --dev)"; finish; }
+python=
+for p in python3 /usr/bin/python3; do # the first may be one beside Debian's, without its packages
+    [ -n "$python" ] || ! "$p" -c 'import numpy' 2>/dev/null || python=$p
+done
+[ -n "$python" ] || { skip "python3-numpy is not there (launch/setup.sh --dev)"; finish; }
 small_shop "$WORK" 20000 || exit 1
 check "train" "$PENSTOCK" train "$WORK/job.yaml" --out "$WORK/run" --servers 2 --shards 3 --set cluster.cut_every=200ms
 check "predictions of eval" "$PENSTOCK" eval "$WORK/job.yaml" --snapshot "$WORK/run" --data valid --predictions "$WORK/valid.tsv"
-check "snapshot, replica, scores, bad calls" env PYTHONPATH="$ROOT/ps/serve/client:${PYTHONPATH:-}" PYTHONDONTWRITEBYTECODE=1 python3 \
+check "snapshot, replica, scores, bad calls" env PYTHONPATH="$ROOT/ps/serve/client:${PYTHONPATH:-}" PYTHONDONTWRITEBYTECODE=1 "$python" \
     "$ROOT/tests/support/replica_check.py" "$BUILD/lib/libpenstock-replica.so.1" "$WORK/run" "$WORK/valid.tsv" "$WORK/shop/valid.csv"
 if command -v pkg-config >/dev/null; then
     check "install" make -C "$ROOT" -s install BUILD="$(realpath "$BUILD")" SETUP=no DESTDIR= PREFIX="$WORK/usr"

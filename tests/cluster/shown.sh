@@ -40,7 +40,7 @@ check "both workers are up" test "$(value penstock_workers_up)" = 2
 check "nothing doubled" test "$(value penstock_records_doubled_total)" = 0
 check "another path: 404" answers /other 404
 check "POST: 405" answers /metrics 405 POST
-check "a body: 400" answers /metrics 400 GET $'Content-Length: 3\r\n'
+check "a body: 413" answers /metrics 413 GET $'Content-Length: 3\r\n\r\nabc'
 check "loopback unless named" grep -q '^http://127\.0\.0\.1:' "$out/metrics"
 kill -TERM $front
 wait $front
