@@ -104,44 +104,105 @@ static enum status check_kind(const struct tail_file *f, struct errbuf *err)
     return st;
 }
 
-static struct tail_file *find(struct tail *t, const struct stat *s)
+static struct tail_file *find_open(struct tail *t, const struct stat *s)
 {
     for (size_t i = 0; i < t->used; i++)
-        if (t->file[i].inode == (uint64_t)s->st_ino &&
-            (t->file[i].fd < 0 || t->file[i].dev == (uint64_t)s->st_dev))
+        if (t->file[i].fd >= 0 && t->file[i].inode == (uint64_t)s->st_ino &&
+            t->file[i].dev == (uint64_t)s->st_dev)
             return &t->file[i];
     return NULL;
+}
+
+/* The next one behind `at` of before a restart with this inode that has not been found yet. */
+static struct tail_file *next_lost(struct tail *t, size_t *at, const struct stat *s)
+{
+    for (; *at < t->used; (*at)++)
+        if (t->file[*at].fd < 0 && t->file[*at].inode == (uint64_t)s->st_ino)
+            return &t->file[(*at)++];
+    return NULL;
+}
+
+static bool begins_alike(const struct tail_file *f, int fd, const struct stat *s)
+{
+    const struct tail_file now = {.path = f->path, .fd = fd};
+    struct errbuf ignored = ERRBUF_INIT;
+    uint64_t hash = 0;
+    return (uint64_t)s->st_size >= f->at &&
+           hash_block(&now, f->block_n, &hash, &ignored) == ST_OK && hash == f->block_hash;
+}
+
+/* The one of before a restart. A file's inode is soon given to another once it is deleted, so under another name it must
+ * begin with what was taken; under its own it is held against that by check_block, aloud. */
+static struct tail_file *find_lost(struct tail *t, const char *path, int fd, const struct stat *s)
+{
+    size_t at = 0;
+    for (struct tail_file *f; (f = next_lost(t, &at, s)) != NULL;)
+        if (strcmp(f->path, path) == 0)
+            return f;
+    at = 0;
+    for (struct tail_file *f; (f = next_lost(t, &at, s)) != NULL;)
+        if (begins_alike(f, fd, s))
+            return f;
+    return NULL;
+}
+
+/* *out_fd -1: it is not there any more, or another file stands there since s was taken. */
+static enum status open_it(const char *path, const struct stat *s, int *out_fd, struct errbuf *err)
+{
+    struct stat now;
+    *out_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* it may be a pipe by now */
+    if (*out_fd < 0)
+        return errno == ENOENT ? ST_OK : errbuf_errno(err, ST_BAD_DATA, "data.follow: %s", path);
+    if (fstat(*out_fd, &now) != 0 || now.st_ino != s->st_ino || now.st_dev != s->st_dev) {
+        close(*out_fd);
+        *out_fd = -1;
+    }
+    return ST_OK;
+}
+
+static enum status add_file(struct tail *t, const char *path, const struct stat *s,
+                            struct tail_file **out, struct errbuf *err)
+{
+    if (t->used == TAIL_FILES_MAX)
+        return errbuf_set(err, ST_BAD_DATA,
+                          "data.follow: more than %u files, %s is one more; remove those that are "
+                          "done",
+                          TAIL_FILES_MAX, path);
+    mem_grow(&t->file, &t->cap, t->used + 1, sizeof *t->file);
+    *out = &t->file[t->used++];
+    **out = (struct tail_file){.inode = (uint64_t)s->st_ino, .fd = -1, .torn = UINT64_MAX};
+    (*out)->block_hash = hash_bytes("", 0, 0);
+    return ST_OK;
 }
 
 /* A file of the patterns, or (adopt) beside one of theirs: only those that were followed before. */
 static enum status meet(struct tail *t, const char *path, bool adopt, struct errbuf *err)
 {
     struct stat s;
+    size_t at = 0;
+    int fd = -1;
     if (stat(path, &s) != 0 || !S_ISREG(s.st_mode))
         return ST_OK; /* gone since it was listed */
-    struct tail_file *f = find(t, &s);
-    if (f != NULL && f->fd >= 0) {
+    struct tail_file *f = find_open(t, &s);
+    if (f != NULL) {
         if (strcmp(f->path, path) != 0) { /* rotated */
             free(f->path);
             f->path = mem_strdup(path);
         }
         return ST_OK;
     }
-    if (f == NULL && (adopt || s.st_size == 0))
+    const bool pass = adopt || s.st_size == 0;
+    if (pass && next_lost(t, &at, &s) == NULL)
         return ST_OK;
-    if (f == NULL && t->used == TAIL_FILES_MAX)
-        return errbuf_set(err, ST_BAD_DATA,
-                          "data.follow: more than %u files, %s is one more; remove those that are "
-                          "done",
-                          TAIL_FILES_MAX, path);
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? ST_OK : errbuf_errno(err, ST_BAD_DATA, "data.follow: %s", path);
+    enum status st = open_it(path, &s, &fd, err);
+    if (st != ST_OK || fd < 0)
+        return st;
+    f = find_lost(t, path, fd, &s);
+    if (f == NULL && !pass)
+        st = add_file(t, path, &s, &f, err);
     if (f == NULL) {
-        mem_grow(&t->file, &t->cap, t->used + 1, sizeof *t->file);
-        f = &t->file[t->used++];
-        *f = (struct tail_file){.inode = (uint64_t)s.st_ino, .torn = UINT64_MAX};
-        f->block_hash = hash_bytes("", 0, 0);
+        close(fd);
+        return st;
     }
     free(f->path);
     f->path = mem_strdup(path);

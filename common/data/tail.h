@@ -1,9 +1,10 @@
 /* tail.h - growing logs as whole lines: which bytes of which files were taken, and what is new behind them.
  *
  * A file is who its device and inode say: renamed (rotated) it is read to its end through the descriptor that is open,
- * and after a restart it is looked for beside its old name. What was taken is never read again, so the bytes before
- * `at` may not change: a file that became shorter, or whose first block is another one, is ST_BAD_DATA with its name.
- * A last line without its end waits. A file that is deleted and read to its end is forgotten.
+ * and after a restart it is looked for beside its old name (there by what it begins with, too: inodes are given again).
+ * What was taken is never read again, so the bytes before `at` may not change: a file that became shorter, or whose first
+ * block is another one, is ST_BAD_DATA with its name. A last line without its end waits. A file that is deleted and read
+ * to its end is forgotten.
  *
  * Positions are told and taken back as JSON; whoever keeps them decides what "taken" means (segments.h).
  */

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "common/base/file.h"
+#include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/data/convert.h"
 #include "common/data/segments.h"
@@ -205,6 +206,43 @@ static void test_restart(void **state)
     job_release(&job);
 }
 
+/* The inode of a log that was deleted while nobody looked is another log's now: that one is new, from its first line. */
+static void test_inode_again(void **state)
+{
+    (void)state;
+    struct job job;
+    struct tail t;
+    struct stat now;
+    struct errbuf err = ERRBUF_INIT;
+    char why[1024], text[512];
+    load(&job, "");
+    char *path = at("live/b.csv"), *old = at("live/a.csv");
+    for (int bytes = 1; bytes < 1000;
+         bytes += 900) { /* it is longer than what was taken, or shorter */
+        tail_init(&t, &job);
+        write_text("live/b.csv", "y,item\n0,new\n", "w");
+        assert_int_equal(stat(path, &now), 0);
+        snprintf(text, sizeof text,
+                 "[{\"path\": \"%s\", \"inode\": %llu, \"bytes\": %d, \"lines\": 1, "
+                 "\"block_bytes\": 1, \"block_xxh3\": 255}]",
+                 old, (unsigned long long)now.st_ino, bytes);
+        struct json *positions = NULL;
+        assert_int_equal(json_parse(text, strlen(text), "positions", &positions, &err), ST_OK);
+        assert_int_equal(tail_parse(&t, positions, &err), ST_OK);
+        assert_int_equal(look(&t, why), ST_OK);
+        assert_non_null(strstr(why, "a.csv is gone"));
+        assert_string_equal(take(&t, 10), "0,new\n");
+        assert_string_equal(take(&t, 10), "");
+        assert_int_equal(look(&t, why), ST_OK);
+        assert_string_equal(take(&t, 10), "");
+        json_free(positions);
+        tail_release(&t);
+    }
+    free(path);
+    free(old);
+    job_release(&job);
+}
+
 static void test_changed(void **state)
 {
     (void)state;
@@ -391,8 +429,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_torn_lines), TEST(test_rotation), TEST(test_restart),   TEST(test_changed),
-        TEST(test_compressed), TEST(test_segments), TEST(test_bad_lines), TEST(test_missing_column),
+        TEST(test_torn_lines),  TEST(test_rotation),  TEST(test_restart),
+        TEST(test_inode_again), TEST(test_changed),   TEST(test_compressed),
+        TEST(test_segments),    TEST(test_bad_lines), TEST(test_missing_column),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
