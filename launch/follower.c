@@ -96,28 +96,42 @@ static enum status add(struct follower *f, bool *out_full, struct errbuf *err)
     return ST_OK;
 }
 
-static bool has_room(struct follower *f, uint64_t *out_drop)
+/* *out_drop: segments that may be removed. A cut that has segments which are not there is gone on from by nobody: the
+ * head would wait for the one behind them, and the lines before would be taken again. */
+static enum status ask_room(struct follower *f, bool *out_room, uint64_t *out_drop,
+                            struct errbuf *err)
 {
     struct segments_counts c;
     segments_count(f->segments, &c);
     pthread_mutex_lock(&f->lock);
-    const bool room = c.segments - f->done < FOLLOWER_AHEAD;
+    const uint64_t done = f->done;
     *out_drop = f->committed > FOLLOWER_KEPT ? f->committed - FOLLOWER_KEPT : 0;
     pthread_mutex_unlock(&f->lock);
-    return room;
+    if (done > c.segments) {
+        return errbuf_set(err, ST_BAD_DATA,
+                          "data.follow: %" PRIu64 " segments were trained on, and the run's "
+                          "live/position.json knows of %" PRIu64 "; put live/ back as it was, or "
+                          "begin again with --force",
+                          done, c.segments);
+    }
+    *out_room = c.segments - done < FOLLOWER_AHEAD;
+    return ST_OK;
 }
 
 /* *out_again: don't sleep. */
 static enum status turn(struct follower *f, bool *out_again, struct errbuf *err)
 {
     uint64_t drop = 0;
+    bool room = false;
     const bool drain = atomic_load(&f->drain);
     enum status st = look(f, err);
     *out_again = false;
+    if (st == ST_OK) {
+        st = ask_room(f, &room, &drop, err);
+    }
     if (st != ST_OK) {
         return st;
     }
-    const bool room = has_room(f, &drop);
     segments_drop(f->segments, drop);
     const bool old =
         f->waiting_us != 0 && clock_now_us() - f->waiting_us >= f->job->data.follow_every;
