@@ -162,6 +162,25 @@ static enum status check_split(const struct job *job, struct errbuf *err)
     return st != ST_OK ? st : check_part(&job->data.test, test, "test", err);
 }
 
+/* Each line counts once: what an epoch reads is not followed as well. */
+static enum status check_twice(const struct job *job, struct errbuf *err)
+{
+    const struct {
+        const char *key;
+        const struct texts *list;
+    } read[] = {
+        {"train", &job->data.train}, {"valid", &job->data.valid}, {"test", &job->data.test}};
+    for (size_t i = 0; i < job->data.follow.used; i++)
+        for (size_t k = 0; k < sizeof read / sizeof read[0]; k++)
+            for (size_t n = 0; n < read[k].list->used; n++)
+                if (strcmp(job->data.follow.item[i], read[k].list->item[n]) == 0)
+                    return errbuf_set(err, ST_USAGE,
+                                      "data.follow: %s is in data.%s, too, so its lines would "
+                                      "count twice; let a growing log be files of its own",
+                                      job->data.follow.item[i], read[k].key);
+    return ST_OK;
+}
+
 /* Growing logs: lines that stand for themselves, one after the other. */
 static enum status check_follow(const struct job *job, struct errbuf *err)
 {
@@ -191,7 +210,7 @@ static enum status check_follow(const struct job *job, struct errbuf *err)
             return errbuf_set(err, ST_USAGE,
                               "data.follow: standard input (-) can't be gone on with after a "
                               "restart: let it be written to a file (tee -a FILE) and name that");
-    return ST_OK;
+    return check_twice(job, err);
 }
 
 static enum status check_data(const struct job *job, struct errbuf *err)

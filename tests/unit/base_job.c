@@ -681,6 +681,11 @@ static void test_data_section_refused(void **state)
         "data: {train: x, fields: [{name: y, type: label}, {name: u, type: id}], split: {by: "
         "window}}\nmodel: {family: lr}\n",
         NULL, "data.split.by: window needs a field of type time");
+    check_refuses("model: {family: lr}\ndata:\n  train: [a.csv, b.csv]\n  follow: [c.csv, b.csv]\n"
+                  "  fields: [{name: y, type: label}, {name: item, type: item}]\n",
+                  NULL,
+                  "data.follow: /jobs/b.csv is in data.train, too, so its lines would count twice; "
+                  "let a growing log be files of its own");
 }
 
 static void test_load(void **state)
