@@ -27,6 +27,7 @@ struct follower {
     struct segments *segments;
     uint64_t waiting_us, waiting_wall_us; /* since when lines wait; 0: none does */
     uint64_t waiting;                     /* bytes of them */
+    bool full; /* the last segment took all that it may: the rest has waited long enough */
     pthread_mutex_t lock;
     /* -- under lock -- */
     struct follower_status status;
@@ -56,9 +57,10 @@ static enum status look(struct follower *f, struct errbuf *err)
         return st;
     }
     if (bytes > 0 && f->waiting_us == 0) {
-        f->waiting_us = clock_now_us();
+        f->waiting_us = clock_now_us() - (f->full ? f->job->data.follow_every : 0);
         f->waiting_wall_us = clock_wall_us();
     }
+    f->full = false;
     pthread_mutex_lock(&f->lock);
     if (bytes > f->waiting) {
         f->new_us = clock_now_us();
@@ -160,11 +162,9 @@ static void *run(void *arg)
             fail(f, st, &err);
             return NULL;
         }
+        f->full = again;
         if (!again) {
             clock_sleep_us(FOLLOWER_LOOK_US);
-        } else { /* the rest has waited long enough */
-            f->waiting_us = clock_now_us() - f->job->data.follow_every;
-            f->waiting_wall_us = clock_wall_us();
         }
     }
     return NULL;

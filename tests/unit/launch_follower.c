@@ -52,6 +52,7 @@ static struct follower *start(struct job *job)
     char text[1024], *cache = file_join(root, "cache");
     snprintf(text, sizeof(text),
              "data:\n  root: %s\n  train: train.csv\n  follow: log.csv\n  follow_every: 10ms\n"
+             "  follow_records: 2\n"
              "  fields: [{name: y, type: label}, {name: item, type: item}]\n"
              "model: {family: lr}\n",
              root);
@@ -99,10 +100,36 @@ static void test_behind_the_cut(void **state)
     job_release(&job);
 }
 
+/* A segment that took all that it may and all that there was: the next line is seen when it comes, not before. */
+static void test_seen(void **state)
+{
+    (void)state;
+    struct job job;
+    struct errbuf err = ERRBUF_INIT;
+    struct follower *f = start(&job);
+    write_text("log.csv", "y,item\n");
+    for (uint64_t k = 1; k < 10; k += 2) {
+        uint64_t records = 0, seen_us = 0;
+        write_text("log.csv", "1,a\n0,b\n");
+        assert_int_equal(wait_for(f, k).counts.segments, k);
+        follower_tell(f, k, 0, k);
+        const uint64_t now_us = clock_wall_us();
+        write_text("log.csv", "1,c\n");
+        assert_int_equal(wait_for(f, k + 1).counts.segments, k + 1);
+        follower_tell(f, k + 1, 0, k + 1);
+        assert_int_equal(segments_header(root, k + 1, &records, &seen_us, &err), ST_OK);
+        assert_int_equal(records, 1);
+        assert_true(seen_us >= now_us);
+    }
+    follower_stop(f);
+    job_release(&job);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_behind_the_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_seen, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
