@@ -8,9 +8,11 @@
 
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/mem.h"
 
 #define POLL_US 25000u
@@ -78,6 +80,17 @@ static enum status dir_before(void *ctx, uint64_t k, struct manifest *out, struc
     return newest_in(ctx, 0, k, out, err);
 }
 
+/* Data files go after the manifests that list them: without its manifest a cut was pruned, with it a file is missing. */
+static bool is_pruned(const struct source_dir *s, uint64_t k)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "cuts/%" PRIu64 ".json", k);
+    char *path = file_join(s->dir, name);
+    const bool pruned = !file_exists(path);
+    free(path);
+    return pruned;
+}
+
 static enum status dir_part(void *ctx, const struct manifest *m, size_t file,
                             const struct plan *plan, struct part *out, struct errbuf *err)
 {
@@ -85,6 +98,9 @@ static enum status dir_part(void *ctx, const struct manifest *m, size_t file,
     enum status st = part_open(s->dir, &m->files[file], plan, out, err);
     if (st == ST_OK) {
         atomic_fetch_add(&s->read_bytes, m->files[file].bytes);
+    } else if (st == ST_BAD_DATA && is_pruned(s, m->k)) {
+        st = errbuf_set(err, ST_NOT_FOUND, "%s: cut %" PRIu64 " was pruned while it was read",
+                        s->dir, m->k);
     }
     return st;
 }

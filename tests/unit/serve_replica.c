@@ -15,6 +15,7 @@
 #include "common/base/file.h"
 #include "common/base/mem.h"
 #include "ps/serve/replica.h"
+#include "ps/serve/source_dir.h"
 #include "tests/support/serve_run.h"
 
 static struct replica *open_spec(const char *spec)
@@ -252,6 +253,31 @@ static void starts_with_an_older_whole_cut(void **state)
     serve_run_free(w);
 }
 
+/* A data file that is not there: its cut is damaged, or it was pruned while it was read, which is nobody's fault. */
+static void pruned_is_not_damaged(void **state)
+{
+    (void)state;
+    struct world *w = serve_run_new(2, 10);
+    struct errbuf err = ERRBUF_INIT;
+    struct manifest m;
+    struct part p;
+    char path[400];
+    push_some(w, 5);
+    serve_run_cut(w, 1, true);
+    struct source s = source_dir_open(w->dir);
+    assert_int_equal(s.watch(s.ctx, 0, 0, &m, &err), ST_OK);
+    snprintf(path, sizeof(path), "%s/%s", w->dir, m.files[0].name);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(s.part(s.ctx, &m, 0, NULL, &p, &err), ST_BAD_DATA);
+    snprintf(path, sizeof(path), "%s/cuts/1.json", w->dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(s.part(s.ctx, &m, 0, NULL, &p, &err), ST_NOT_FOUND);
+    assert_non_null(strstr(err.text, "cut 1 was pruned while it was read"));
+    s.close(s.ctx);
+    manifest_release(&m);
+    serve_run_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +285,7 @@ int main(void)
         cmocka_unit_test(says_what_is_wrong),
         cmocka_unit_test(follows_a_folder),
         cmocka_unit_test(starts_with_an_older_whole_cut),
+        cmocka_unit_test(pruned_is_not_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
