@@ -265,7 +265,12 @@ static void test_journal_snapshot(void **state)
     assert_int_equal(journal_sync(&j, &err), ST_OK);
     assert_int_equal(journal_snapshot_add(&j, "all of one", 10, &err), ST_OK);
     journal_close(&j); /* died before its end: as if it had never been begun */
+    snprintf(path, sizeof(path), "%s/snapshot.0000000000000002.tmp", dir);
+    FILE *left = fopen(path, "w"); /* what kill -9 leaves of it: it goes */
+    assert_non_null(left);
+    assert_int_equal(fclose(left), 0);
     open_journal(&j, dir, &h, &cut);
+    assert_int_equal(access(path, F_OK), -1);
     assert_int_equal(h.n, 2);
     assert_string_equal(h.text[0], "one");
     assert_string_equal(h.text[1], "two");
