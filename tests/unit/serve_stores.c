@@ -425,13 +425,18 @@ static void commit(struct state *s)
     assert_int_equal(state_commit(s, &err), ST_OK);
 }
 
-static void put_user(struct state *s)
+static void put_user_of(struct state *s, const char *id)
 {
     static const struct cells none;
     struct errbuf err = ERRBUF_INIT;
     state_begin(s);
-    assert_int_equal(state_put_user(s, "u", 1, &none, &err), ST_OK);
+    assert_int_equal(state_put_user(s, id, strlen(id), &none, &err), ST_OK);
     commit(s);
+}
+
+static void put_user(struct state *s)
+{
+    put_user_of(s, "u");
 }
 
 static void put_shown(struct state *s, const char *rec)
@@ -484,6 +489,41 @@ static void test_deleted_beside_snapshot(void **state)
     free(s);
 }
 
+/* The journal beside a snapshot lost its end, but the snapshot knows what stood there: what is kept from then on is there
+ * at the start after next, too. */
+static void test_journal_behind_snapshot(void **state)
+{
+    char dir[] = "/tmp/penstock-state.XXXXXX", path[128];
+    struct state *s = mem_aligned(64, sizeof(*s));
+    struct fields fields = {0};
+    struct interaction x = {.fd = -1};
+    struct errbuf err = ERRBUF_INIT;
+    struct stat about;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/journal.0000000000000002", dir);
+    state_at(s, dir, &fields, &x);
+    put_user(s);
+    assert_int_equal(journal_snapshot_begin(&s->journal, &err), ST_OK);
+    s->snapshot_at = SNAPSHOT_ITEMS;
+    put_user(s);
+    put_user_of(s, "v");
+    put_user_of(s, "w");
+    state_tick(s, 2, UINT32_MAX);
+    assert_true(s->snapshot_live > 0);
+    state_close(s);
+    assert_int_equal(stat(path, &about), 0);
+    assert_int_equal(truncate(path, about.st_size - 40), 0); /* into the last but one */
+    state_at(s, dir, &fields, &x);
+    put_user_of(s, "kept");
+    state_close(s);
+    state_at(s, dir, &fields, &x);
+    assert_non_null(state_user(s, "w", 1));
+    assert_non_null(state_user(s, "kept", 4));
+    state_close(s);
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -494,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_seen),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_deleted_beside_snapshot),
+        cmocka_unit_test(test_journal_behind_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
