@@ -175,12 +175,14 @@ static void put_event_line(struct events_put *p, const struct happened *e)
     if ((rec != NULL || x->labels == 0) && !e->positive)
         return;
     p->outcomes += rec != NULL;
+    const uint64_t outcome = rec != NULL ? exposure_outcome(rec, item, e->item.n, task) : 0;
     if (row != SIZE_MAX) {
         if (shown->done[row] & 1u << task)
             return;
         mem_grow(&p->marks->item, &p->marks->cap, p->marks->used + 1, sizeof(*p->marks->item));
         p->marks->item[p->marks->used++] = (struct mark){shown, row, task};
         shown->done[row] |= (uint8_t)(1u << task);
+        (void)state_see(&p->s->state, outcome);
         const struct exposure_row *r = &shown->put.row[row];
         if (x->labels <= 1)
             interaction_label(x, r->text, r->n, label, &p->lines);
@@ -188,8 +190,10 @@ static void put_event_line(struct events_put *p, const struct happened *e)
         return;
     }
     p->late += rec != NULL;
-    if (!x->on)
+    if (!x->on || (rec != NULL && !state_see(&p->s->state, outcome)))
         return;
+    if (rec != NULL)
+        state_put_outcome(&p->s->state, rec, item, e->item.n, task);
     struct line_of l = {.user = work_text(w, &e->user),
                         .user_n = e->user.n,
                         .item = item,

@@ -331,6 +331,8 @@ static void apply_outcome(struct state *s, uint64_t lsn, struct reader *in)
         in->bad = true;
     if (in->bad || snapshot_knows(s, lsn))
         return;
+    if (s->replaying)
+        (void)seen_add(&s->seen, exposure_outcome(rec, item.text, item.n, task));
     struct exposure *e = exposures_find(&s->exposures, rec);
     const size_t at = e != NULL ? exposure_row_of(e, item.text, item.n) : SIZE_MAX;
     if (at != SIZE_MAX)
