@@ -100,6 +100,11 @@ void exposures_remove_user(struct exposures *x, uint64_t hash, uint64_t check)
     }
 }
 
+uint64_t exposure_outcome(const char rec[EXPOSURE_REC], const char *item, size_t n, size_t task)
+{
+    return hash_bytes(item, n, hash_bytes(rec, EXPOSURE_REC, 1 + task));
+}
+
 void exposure_write(const struct exposure_put *p, struct buffer *out)
 {
     buffer_put(out, p->rec, EXPOSURE_REC);

@@ -53,6 +53,8 @@ struct exposure *exposures_find(const struct exposures *x, const char rec[EXPOSU
 size_t exposure_row_of(const struct exposure *e, const char *item, size_t n);
 void exposures_remove(struct exposures *x, struct exposure *e);
 void exposures_remove_user(struct exposures *x, uint64_t hash, uint64_t check);
+/* Names what came of one item of one answer, for the set of seen ids: a second outcome of it is no second row. */
+uint64_t exposure_outcome(const char rec[EXPOSURE_REC], const char *item, size_t n, size_t task);
 /* In a frame: see state.h, op 8 without its kind. */
 void exposure_write(const struct exposure_put *p, struct buffer *out);
 /* Views into rows (EXPOSURE_ITEMS_MAX). */

@@ -281,6 +281,25 @@ static enum status replay_all(struct journal *j, const struct journal_reader *re
     return st;
 }
 
+/* What is left of snapshots that were being written when their process died. */
+static void remove_unfinished(const struct journal *j)
+{
+    static const char kind[] = "snapshot.", behind[] = ".tmp";
+    const size_t whole = strlen(kind) + 16 + strlen(behind);
+    DIR *dir = opendir(j->dir);
+    struct dirent *e;
+    while (dir != NULL && (e = readdir(dir)) != NULL) {
+        if (strlen(e->d_name) != whole || strncmp(e->d_name, kind, strlen(kind)) != 0 ||
+            strcmp(e->d_name + whole - strlen(behind), behind) != 0)
+            continue;
+        char *path = file_join(j->dir, e->d_name);
+        unlink(path);
+        free(path);
+    }
+    if (dir != NULL)
+        closedir(dir);
+}
+
 enum status journal_open(struct journal *j, const char *dir, const struct journal_reader *reader,
                          uint64_t *out_cut, struct errbuf *err)
 {
@@ -298,6 +317,7 @@ enum status journal_open(struct journal *j, const char *dir, const struct journa
         journal_close(j);
         return st;
     }
+    remove_unfinished(j);
     j->group_lsn = j->lsn;
     return ST_OK;
 }

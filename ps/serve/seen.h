@@ -1,4 +1,4 @@
-/* seen.h - the newest event ids, as 64-bit hashes: a set with the order of arrival. One thread. */
+/* seen.h - the newest event ids, and outcomes (exposure.h), as 64-bit hashes: a set with the order of arrival. One thread. */
 #ifndef PENSTOCK_PS_SERVE_SEEN_H
 #define PENSTOCK_PS_SERVE_SEEN_H
 

@@ -466,6 +466,8 @@ static enum status check_put(struct service_worker *s, struct service_request *r
     if (st == ST_OK && item)
         st = take_id_if(w, r->body, "category", &w->category, err);
     if (st == ST_OK && w->category.there) {
+        if (w->cells == CELLS_MAX) /* one more could not be read back from the journal */
+            return errbuf_set(err, ST_USAGE, "more than %u fields, with category", CELLS_MAX);
         mem_grow(&w->cell, &w->cells_cap, w->cells + 1, sizeof(*w->cell));
         for (size_t i = 0; i < w->cells; i++)
             if (w->cell[i].field == s->service->category)

@@ -175,12 +175,14 @@ static void put_event_line(struct events_put *p, const struct happened *e)
     if ((rec != NULL || x->labels == 0) && !e->positive)
         return;
     p->outcomes += rec != NULL;
+    const uint64_t outcome = rec != NULL ? exposure_outcome(rec, item, e->item.n, task) : 0;
     if (row != SIZE_MAX) {
         if (shown->done[row] & 1u << task)
             return;
         mem_grow(&p->marks->item, &p->marks->cap, p->marks->used + 1, sizeof(*p->marks->item));
         p->marks->item[p->marks->used++] = (struct mark){shown, row, task};
         shown->done[row] |= (uint8_t)(1u << task);
+        (void)state_see(&p->s->state, outcome);
         const struct exposure_row *r = &shown->put.row[row];
         if (x->labels <= 1)
             interaction_label(x, r->text, r->n, label, &p->lines);
@@ -188,8 +190,10 @@ static void put_event_line(struct events_put *p, const struct happened *e)
         return;
     }
     p->late += rec != NULL;
-    if (!x->on)
+    if (!x->on || (rec != NULL && !state_see(&p->s->state, outcome)))
         return;
+    if (rec != NULL)
+        state_put_outcome(&p->s->state, rec, item, e->item.n, task);
     struct line_of l = {.user = work_text(w, &e->user),
                         .user_n = e->user.n,
                         .item = item,
@@ -212,20 +216,25 @@ static bool same_user(const struct service_work *w, const struct happened *a,
            memcmp(work_text(w, &a->user), work_text(w, &b->user), a->user.n) == 0;
 }
 
-/* Events [from, to) of one user. */
-static enum status put_run(struct events_put *p, size_t from, size_t to, struct event_put *event,
-                           struct errbuf *err)
+/* All events from `from` on of the user of that one; marks them in put (events). One op a user: a frame has one lsn, and
+ * a record that has it already passes a second op by. */
+static enum status put_user(struct events_put *p, size_t from, bool *put, struct event_put *event,
+                            struct errbuf *err)
 {
     const struct service_work *w = p->r->work;
     const char *user = work_text(w, &w->event[from].user);
     const size_t user_n = w->event[from].user.n;
+    const bool gone = state_user_gone(&p->s->state, user, user_n);
     size_t n = 0;
-    if (state_user_gone(&p->s->state, user, user_n)) {
-        p->ignored += to - from;
-        return ST_OK;
-    }
-    for (size_t i = from; i < to; i++) {
+    for (size_t i = from; i < w->events; i++) {
         const struct happened *e = &w->event[i];
+        if (put[i] || !same_user(w, &w->event[from], e))
+            continue;
+        put[i] = true;
+        if (gone) {
+            p->ignored++;
+            continue;
+        }
         const uint64_t id = hash_bytes(work_text(w, &e->id), e->id.n, 0);
         if (!state_see(&p->s->state, id)) {
             p->duplicates++;
@@ -250,14 +259,14 @@ static enum status put_events(struct events_put *p, struct errbuf *err)
 {
     const struct service_work *w = p->r->work;
     struct event_put *event = mem_array(w->events, sizeof(*event));
+    bool *put = mem_array(w->events, sizeof(*put));
     enum status st = ST_OK;
-    for (size_t from = 0, to; from < w->events && st == ST_OK; from = to) {
-        for (to = from + 1; to < w->events && same_user(w, &w->event[from], &w->event[to]);)
-            to++;
-        st = put_run(p, from, to, event, err);
-    }
+    for (size_t i = 0; i < w->events && st == ST_OK; i++)
+        if (!put[i])
+            st = put_user(p, i, put, event, err);
     state_put_lines(&p->s->state, (const char *)p->lines.data, p->lines.used);
     free(event);
+    free(put);
     buffer_release(&p->lines);
     buffer_release(&p->text);
     return st;

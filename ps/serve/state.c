@@ -15,6 +15,7 @@
 #define CLOSE_GROUPS 16u        /* groups a tick */
 #define SLICE_BYTES  (1u << 20) /* of a snapshot, a tick */
 #define SLICES       8u
+#define MISSING_MAX  (1u << 22) /* frames */
 
 /* ---- life --------------------------------------------------------------------------------------- */
 
@@ -36,16 +37,38 @@ static enum status replayed(void *arg, uint64_t lsn, const uint8_t *payload, siz
     return state_apply(arg, lsn, payload, n, err);
 }
 
+/* New frames may not look older than what the snapshot knows. Where no frame stands behind it they begin there. Where its
+ * last ones are missing, which is damage, frames that say nothing new take their numbers: behind a gap nothing is read. */
+static enum status catch_up(struct state *s, struct errbuf *err)
+{
+    struct journal *j = &s->journal;
+    struct buffer b = BUFFER_INIT;
+    if (j->lsn == 0)
+        j->lsn = j->group_lsn = s->lsn_least;
+    if (j->lsn >= s->lsn_least)
+        return ST_OK;
+    if (s->lsn_least - j->lsn > MISSING_MAX)
+        return errbuf_set(err, ST_BAD_DATA,
+                          "%s: the snapshot knows frames up to %" PRIu64
+                          ", the journal ends at %" PRIu64,
+                          s->conf.dir, s->lsn_least, j->lsn);
+    buffer_u8(&b, OP_LSN);
+    buffer_u64(&b, s->lsn_least);
+    while (j->group_lsn < s->lsn_least)
+        (void)journal_add(j, b.data, b.used);
+    buffer_release(&b);
+    return journal_sync(j, err);
+}
+
 enum status state_replay(struct state *s, struct errbuf *err)
 {
     const struct journal_reader reader = {s, replayed};
     uint64_t cut = 0;
     s->replaying = true;
-    const enum status st = journal_open(&s->journal, s->conf.dir, &reader, &cut, err);
+    enum status st = journal_open(&s->journal, s->conf.dir, &reader, &cut, err);
     s->replaying = false;
-    /* Where no frame stands behind the snapshot: new ones may not look older than its records. */
-    if (st == ST_OK && s->journal.lsn < s->lsn_least)
-        s->journal.lsn = s->journal.group_lsn = s->lsn_least;
+    if (st == ST_OK)
+        st = catch_up(s, err);
     if (st != ST_OK)
         return st;
     if (cut > 0)

@@ -29,6 +29,7 @@
  *  19 record     u8 rec[26], u64 tag, u64 time, u64 unit, u8 closed, u16 n; of each u64 hash of the item, f32
  *                logit, u8 done, u8 positive
  *  20 lsn        u64 of the last frame that the snapshot knows: a start goes on behind it, also without one more frame
+ *                (in a journal: in the place of a frame that was lost, though the snapshot knows it)
  *
  *   row: u32 n, text: interaction.h. flags: 1 in stock, 2 known, 4 the profile is that of the job's side
  *   file (what the file says at this start counts, the cells are empty)

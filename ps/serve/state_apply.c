@@ -124,6 +124,13 @@ const char *state_type(const struct state *s, uint8_t type)
     return atomic_load(&s->type[type]);
 }
 
+/* Exposures and seen ids carry no lsn of their own: a snapshot has them as of the frame that its op 20 names. In a
+ * snapshot lsn is 0, and what is new is always above. */
+static bool snapshot_knows(const struct state *s, uint64_t lsn)
+{
+    return lsn > 0 && lsn <= s->lsn_least;
+}
+
 /* ---- users -------------------------------------------------------------------------------------- */
 
 static enum status put_user(struct state *s, struct user *u, struct errbuf *err)
@@ -161,7 +168,8 @@ static enum status apply_user_gone(struct state *s, uint64_t lsn, struct reader 
     struct user *u = mem_zalloc(sizeof(*u));
     u->head = (struct entry){
         .hash = hash, .check = check, .lsn = lsn, .bytes = sizeof(*u), .gone = true, .id = ""};
-    exposures_remove_user(&s->exposures, hash, check);
+    if (!snapshot_knows(s, lsn))
+        exposures_remove_user(&s->exposures, hash, check);
     return put_user(s, u, err);
 }
 
@@ -303,34 +311,39 @@ static enum status apply_item(struct state *s, uint64_t lsn, struct reader *in, 
 
 /* ---- the rest ----------------------------------------------------------------------------------- */
 
-static void apply_exposure(struct state *s, struct reader *in)
+static void apply_exposure(struct state *s, uint64_t lsn, struct reader *in)
 {
     struct exposure_row row[EXPOSURE_ITEMS_MAX];
     struct exposure_put put;
-    if (!exposure_read(in, row, &put))
+    if (!exposure_read(in, row, &put) || snapshot_knows(s, lsn))
         return;
     const struct entry *user = registry_find_hash(&s->users, put.user_hash, put.user_check);
     if (user == NULL || !user->gone)
         exposures_add(&s->exposures, &put);
 }
 
-static void apply_outcome(struct state *s, struct reader *in)
+static void apply_outcome(struct state *s, uint64_t lsn, struct reader *in)
 {
     const char *rec = (const char *)reader_view(in, EXPOSURE_REC);
     const struct id item = read_id(in);
     const unsigned task = reader_u8(in);
     if (task >= JOB_TASKS_MAX)
         in->bad = true;
-    struct exposure *e = in->bad ? NULL : exposures_find(&s->exposures, rec);
+    if (in->bad || snapshot_knows(s, lsn))
+        return;
+    if (s->replaying)
+        (void)seen_add(&s->seen, exposure_outcome(rec, item.text, item.n, task));
+    struct exposure *e = exposures_find(&s->exposures, rec);
     const size_t at = e != NULL ? exposure_row_of(e, item.text, item.n) : SIZE_MAX;
     if (at != SIZE_MAX)
         e->done[at] |= (uint8_t)(1u << task);
 }
 
-static void apply_closed(struct state *s, struct reader *in)
+static void apply_closed(struct state *s, uint64_t lsn, struct reader *in)
 {
     const char *rec = (const char *)reader_view(in, EXPOSURE_REC);
-    struct exposure *e = in->bad ? NULL : exposures_find(&s->exposures, rec);
+    struct exposure *e =
+        in->bad || snapshot_knows(s, lsn) ? NULL : exposures_find(&s->exposures, rec);
     if (e != NULL)
         exposures_remove(&s->exposures, e);
 }
@@ -382,9 +395,9 @@ static enum status apply_one(struct state *s, uint64_t lsn, struct reader *in, s
     case OP_FULL_ITEM: return apply_item(s, lsn, in, err);
     case OP_EVENTS: return apply_events(s, lsn, in, err);
     case OP_FULL_USER: return apply_full_user(s, in, err);
-    case OP_EXPOSURE: apply_exposure(s, in); return ST_OK;
-    case OP_OUTCOME: apply_outcome(s, in); return ST_OK;
-    case OP_CLOSED: apply_closed(s, in); return ST_OK;
+    case OP_EXPOSURE: apply_exposure(s, lsn, in); return ST_OK;
+    case OP_OUTCOME: apply_outcome(s, lsn, in); return ST_OK;
+    case OP_CLOSED: apply_closed(s, lsn, in); return ST_OK;
     case OP_LINES: return apply_lines(s, in, err);
     case OP_SEEN: apply_seen(s, in); return ST_OK;
     case OP_LOG: apply_log(s, in); return ST_OK;

@@ -49,6 +49,8 @@ refused "a value that is no number" events '"body": {"user_id": 1, "events": [{"
 refused "the second event is bad: none is taken" events '"body": {"user_id": "whole", "events": [{"event_id": 2, "type": "click", "item_id": 1}, {"event_id": 3}]}' 'events\[1\]: item_id is missing'
 refused "a profile with a text for a float" user_put '"id": "whole", "body": {"fields": {"price": "dear"}}' 'fields.price: .*dear'
 refused "a category given twice" item_put '"id": "i", "body": {"category": 1, "fields": {"category": 2}}' 'category stands in fields, too'
+fields=$(seq 256 | sed 's/.*/"f&": 1/' | paste -sd,)
+refused "as many fields as there may be, and a category" item_put '"id": "i", "body": {"category": 1, "fields": {'"$fields"'}}' 'more than 256 fields, with category'
 refused "nothing of these was kept" user_get '"id": "whole"' 'no such user' 404
 refused "similar: n of a query" similar '"id": "i1", "query": {"n": "many"}' 'n: expected a whole number'
 "$ASK" "$WORK/run" "$WORK/state" <"$WORK/bad" >"$WORK/answers" 2>"$WORK/errors"

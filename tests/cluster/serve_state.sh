@@ -115,6 +115,24 @@ check "a late outcome is a line of its own" grep -qE "^1,amy,i3,,,$rec,,,,,,\$" 
 check "late ones are counted" grep -q '"outcomes": 2, "outcomes_late": 1' "$WORK/answers"
 check "the job reads it" bash -c "$PENSTOCK eval $WORK/job.yaml --snapshot $WORK/run --set data.root=$WORK --data $log >$WORK/eval.log 2>&1 && grep -q ': 5 records' $WORK/eval.log || { cat $WORK/eval.log; cat $log; false; }"
 
+# ---- an answer that was shown, but died before it was written ----
+# Nobody knows it any more; what came of one thing is one row all the same, also over a restart.
+outcome() { echo '{"event_id": "'"$1"'", "type": "'"$2"'", "item_id": "'"$3"'", "rec_id": "shown-before-it-was-killed"}'; }
+echo '{"kind": "events", "body": {"user_id": "amy", "events": ['"$(outcome o1 click i1), $(outcome o2 cart i1), $(outcome o3 click i2)"']}}' | one unknown
+echo '{"kind": "events", "body": {"user_id": "amy", "events": ['"$(outcome o4 buy i1), $(outcome o5 click i3)"']}}' | one unknown
+check "an outcome of a later start" says 1 '"accepted": 2'
+check "clicked, put into the cart and bought is one row" bash -c "[ \$(grep -c '^1,amy,i1,' $WORK/unknown/interactions/*.csv) = 1 ]"
+check "each click has its row" bash -c "[ \$(grep -c '^1,amy,i[123],' $WORK/unknown/interactions/*.csv) = 3 ]"
+
+# ---- several people in one request ----
+mixed() { for e in x1:ann:i1 x2:bea:i2 x3:ann:i3 x4:bea:i4; do IFS=: read -r id user item <<<"$e"; echo '{"event_id": "'"$id"'", "user_id": "'"$user"'", "type": "click", "item_id": "'"$item"'"}'; done | paste -sd,; }
+{ echo '{"kind": "events", "body": {"events": ['"$(mixed)"']}}'; user ann; user bea; } | one mixed
+check "events of two people in turn" says 1 '"accepted": 4'
+check "the first has both" says 2 '"item_id": "i1".*"item_id": "i3"'
+check "the second has both" says 3 '"item_id": "i2".*"item_id": "i4"'
+user ann | one mixed
+check "also after a restart" says 1 '"item_id": "i1".*"item_id": "i3"'
+
 # ---- several labels: rows are written when their window closes, with all that came ----
 sed -e 's/- {name: click, type: label}/&\n    - {name: cart, type: label}\n    - {name: buy, type: label}/' -e 's/family: mlp/family: multitask/' "$WORK/job.yaml" >"$WORK/tasks.yaml"
 check "a job of three tasks trains" "$PENSTOCK" train "$WORK/tasks.yaml" --out "$WORK/tasks" --set train.epochs=1

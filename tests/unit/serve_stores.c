@@ -265,7 +265,12 @@ static void test_journal_snapshot(void **state)
     assert_int_equal(journal_sync(&j, &err), ST_OK);
     assert_int_equal(journal_snapshot_add(&j, "all of one", 10, &err), ST_OK);
     journal_close(&j); /* died before its end: as if it had never been begun */
+    snprintf(path, sizeof(path), "%s/snapshot.0000000000000002.tmp", dir);
+    FILE *left = fopen(path, "w"); /* what kill -9 leaves of it: it goes */
+    assert_non_null(left);
+    assert_int_equal(fclose(left), 0);
     open_journal(&j, dir, &h, &cut);
+    assert_int_equal(access(path, F_OK), -1);
     assert_int_equal(h.n, 2);
     assert_string_equal(h.text[0], "one");
     assert_string_equal(h.text[1], "two");
@@ -395,6 +400,130 @@ static void test_lines(void **state)
             "\"serve_position\":\"4\"}\n");
 }
 
+/* ---- what a snapshot knows ---------------------------------------------------------------------- */
+
+static void state_at(struct state *s, const char *dir, struct fields *fields, struct interaction *x)
+{
+    const struct state_conf conf = {.dir = dir,
+                                    .users_max = 100,
+                                    .items_max = 100,
+                                    .history_max = 10,
+                                    .seen_max = 100,
+                                    .exposures_max = 1u << 20,
+                                    .compact_bytes = UINT64_MAX,
+                                    .fields = fields,
+                                    .interaction = x};
+    struct errbuf err = ERRBUF_INIT;
+    state_open(s, &conf);
+    assert_int_equal(state_replay(s, &err), ST_OK);
+}
+
+static void commit(struct state *s)
+{
+    struct errbuf err = ERRBUF_INIT;
+    assert_int_equal(state_end(s, &err), ST_OK);
+    assert_int_equal(state_commit(s, &err), ST_OK);
+}
+
+static void put_user_of(struct state *s, const char *id)
+{
+    static const struct cells none;
+    struct errbuf err = ERRBUF_INIT;
+    state_begin(s);
+    assert_int_equal(state_put_user(s, id, strlen(id), &none, &err), ST_OK);
+    commit(s);
+}
+
+static void put_user(struct state *s)
+{
+    put_user_of(s, "u");
+}
+
+static void put_shown(struct state *s, const char *rec)
+{
+    const struct exposure_row row = {.item = "i", .item_n = 1, .text = "row", .n = 3};
+    struct exposure_put put = {.time = 1, .row = &row, .rows = 1};
+    memcpy(put.rec, rec, EXPOSURE_REC);
+    registry_hash("u", 1, &put.user_hash, &put.user_check);
+    state_begin(s);
+    state_put_exposure(s, &put);
+    commit(s);
+}
+
+/* A user who is deleted and put again while a snapshot is written: what was shown before does not come back by a replay of
+ * the frames beside the snapshot, and what was shown behind it stays, with its outcome. */
+static void test_deleted_beside_snapshot(void **state)
+{
+    static const char before[] = "before--------------------",
+                      behind[] = "behind--------------------";
+    char dir[] = "/tmp/penstock-state.XXXXXX";
+    struct state *s = mem_aligned(64, sizeof(*s));
+    struct fields fields = {0};
+    struct interaction x = {.fd = -1};
+    struct errbuf err = ERRBUF_INIT;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    state_at(s, dir, &fields, &x);
+    put_user(s);
+    assert_int_equal(journal_snapshot_begin(&s->journal, &err), ST_OK);
+    s->snapshot_at = SNAPSHOT_ITEMS;
+    put_shown(s, before);
+    state_begin(s);
+    state_put_user_gone(s, "u", 1);
+    commit(s);
+    put_user(s);
+    put_shown(s, behind);
+    state_begin(s);
+    state_put_outcome(s, behind, "i", 1, 0);
+    commit(s);
+    assert_int_equal(s->exposures.used, 1);
+    state_tick(s, 2, UINT32_MAX);
+    assert_int_equal(s->snapshot_at, SNAPSHOT_NONE);
+    assert_true(s->snapshot_live > 0);
+    state_close(s);
+    state_at(s, dir, &fields, &x);
+    assert_null(exposures_find(&s->exposures, before));
+    assert_non_null(exposures_find(&s->exposures, behind));
+    assert_int_equal(exposures_find(&s->exposures, behind)->done[0], 1);
+    state_close(s);
+    free(s);
+}
+
+/* The journal beside a snapshot lost its end, but the snapshot knows what stood there: what is kept from then on is there
+ * at the start after next, too. */
+static void test_journal_behind_snapshot(void **state)
+{
+    char dir[] = "/tmp/penstock-state.XXXXXX", path[128];
+    struct state *s = mem_aligned(64, sizeof(*s));
+    struct fields fields = {0};
+    struct interaction x = {.fd = -1};
+    struct errbuf err = ERRBUF_INIT;
+    struct stat about;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/journal.0000000000000002", dir);
+    state_at(s, dir, &fields, &x);
+    put_user(s);
+    assert_int_equal(journal_snapshot_begin(&s->journal, &err), ST_OK);
+    s->snapshot_at = SNAPSHOT_ITEMS;
+    put_user(s);
+    put_user_of(s, "v");
+    put_user_of(s, "w");
+    state_tick(s, 2, UINT32_MAX);
+    assert_true(s->snapshot_live > 0);
+    state_close(s);
+    assert_int_equal(stat(path, &about), 0);
+    assert_int_equal(truncate(path, about.st_size - 40), 0); /* into the last but one */
+    state_at(s, dir, &fields, &x);
+    put_user_of(s, "kept");
+    state_close(s);
+    state_at(s, dir, &fields, &x);
+    assert_non_null(state_user(s, "w", 1));
+    assert_non_null(state_user(s, "kept", 4));
+    state_close(s);
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -404,6 +533,8 @@ int main(void)
         cmocka_unit_test(test_journal_snapshot),
         cmocka_unit_test(test_seen),
         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_deleted_beside_snapshot),
+        cmocka_unit_test(test_journal_behind_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
