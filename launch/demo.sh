@@ -12,13 +12,25 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 seconds=60 rate=60
 trainer='' node=''
 
-finish() { # whatever happens, nobody stays
-    for pid in $node $trainer; do
-        kill -TERM "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
+# What goes wrong on the way has said so and has its exit code; here nobody stays.
+finish() {
+    local left
+    for left in $node $trainer; do
+        if kill -TERM "$left" 2>/dev/null; then wait "$left"; fi
     done
 }
 trap finish EXIT
+
+# end_well PID WHAT: TERM is how trainer and node end, with code 0.
+end_well() {
+    local code=0
+    kill -TERM "$1"
+    wait "$1" || code=$?
+    if [ $code != 0 ]; then
+        echo "demo: $2 ended with code $code; see $dir" >&2
+        exit 1
+    fi
+}
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -63,6 +75,8 @@ if [ -n "$job" ]; then
     say "serve it"
     start_node "$job" "$dir/run"
     "$bin" serving "${url#http://}" list
+    end_well $node "the node"
+    node=''
     echo "again, and to stay:  $bin serve $job --follow $dir/run      then ask as GET /openapi.json says"
     exit 0
 fi
@@ -96,7 +110,8 @@ say "people come for $seconds s, $rate a second, who look down the list and clic
 "$bin" simulate "$dir/shop" --node "$url" --rate "$rate" --seconds "$seconds" --seed 1 --speed 3600 | tee "$dir/people.log"
 sleep 8 # the last windows close, their lines are trained on
 "$bin" status "$dir/run" | head -20
-kill -TERM $trainer && wait $trainer || true
+end_well $trainer "the training"
+trainer=''
 sed -n '/^shop_live:/,$p' "$dir/train.log"
 
 say "versions that the node has shown, each proved by the hash of every table"
@@ -106,6 +121,6 @@ until_true 20 "the last cut on the node" last_shown
 
 say "frozen against live"
 "$bin" ab report "${url#http://}"
-kill -TERM $node && wait $node || true
-node='' trainer=''
+end_well $node "the node"
+node=''
 sed -n '/"test"/,$s/ *"auc": *\([0-9.]*\).*/\nNobody can do better than test AUC \1: the true probabilities reach it./p' "$dir/shop/truth.json" | head -2

@@ -384,8 +384,10 @@ static void print_part(const struct final *f, enum part p)
 /* Behind the epochs: the growing log, whose records count on top. */
 static void print_live(const struct final *f)
 {
-    if (json_u64(f->head, "follow.segments", 0) == 0) {
-        printf("  live: no line came, %" PRIu64 " bad ones\n", json_u64(f->head, "follow.bad", 0));
+    if (json_u64(f->head, "live.segments", 0) == 0) {
+        printf("  live: no segment was trained on; %" PRIu64 " records wait for --resume, %" PRIu64
+               " bad lines\n",
+               json_u64(f->head, "follow.records", 0), json_u64(f->head, "follow.bad", 0));
         return;
     }
     printf("  live: %" PRIu64 " segments of %" PRIu64 " records, %" PRIu64

@@ -7,6 +7,7 @@
  * |-----------|----------------------|---------------------------------------------|
  * | running   | INT, TERM            | stopping: the head is told until it answers |
  * | running   | a child's bad end    | failed: what the head says of it, then all are ended |
+ * | running, to go live | INT, TERM      | draining; stopping, if the head says that it is not live yet |
  * | running, live | INT, TERM, data.follow_for, _idle, or the follower gave up | draining          |
  * | draining  | all segments are trained on | stopping                             |
  * | stopping  | INT, TERM            | failed: all are ended now                   |
@@ -231,6 +232,10 @@ static void check_live(struct watch *w, const struct json *rep, uint64_t now)
     const uint64_t done = json_u64(rep, "live.segments", 0);
     if (json_get(rep, "live") == NULL) {
         follower_tell(w->follower, 0, 0, 0);
+        if (w->draining && !w->stopping) { /* in the middle of its epochs it stops like any other */
+            w->stopping = true;
+            w->asked_us = 0;
+        }
         return;
     }
     follower_tell(w->follower, done, json_u64(rep, "live.records", 0),
@@ -306,8 +311,7 @@ static enum status on_signal(struct watch *w, int sig, uint64_t now, struct errb
     w->stop_us = now;
     w->asked_us = 0;
     if (w->follower != NULL) {
-        w->draining = true;
-        w->stopping = w->live_us == 0; /* in the middle of its epochs it stops like any other */
+        w->draining = true; /* whether it is live already is what the head says next */
         follower_drain(w->follower);
     }
     progress_done(&w->progress, "%s: stopping at a cut (again to end at once)", strsignal(sig));

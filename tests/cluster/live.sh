@@ -50,12 +50,17 @@ check "each line once, still" exact quiet
 
 rm "$WORK/live/a.csv.1" # no pattern names it: other runs never see it
 
-# TERM is how a live run ends: all that was there is in the last cut, code 0.
-"$PENSTOCK" train "$WORK/live.yaml" --out "$WORK/term" $places >"$WORK/term.log" 2>&1 &
-front=$!
-check "TERM: live" eventually 60 cut_at_least term 2
+# TERM is how a live run ends: all that was there is in the last cut, code 0. Also when the front does not know yet that
+# the run is live: it is stopped in the middle of the epoch and finds TERM when it wakes.
 write "$WORK/live/c.csv" 1101 1400
+"$PENSTOCK" train "$WORK/live.yaml" --out "$WORK/term" $places --set train.batch=32 >"$WORK/term.log" 2>&1 &
+front=$!
+working() { [ "$(pgrep -fc -- "penstock-worker --dir $WORK/term( |\$)")" -ge 2 ]; }
+check "TERM: workers" eventually 60 working
+kill -STOP $front
+check "TERM: live, unseen" eventually 60 cut_at_least term 1
 kill -TERM $front
+kill -CONT $front
 check "TERM: ends with code 0" wait $front
 check "TERM: nothing is left" eventually 20 none_left "$WORK/term"
 check "TERM: each line once" exact term
