@@ -14,7 +14,7 @@ MUST_CHECK enum status score_new(const struct serve_model *m, struct score **out
                                  struct errbuf *err);
 void score_free(struct score *s);
 /* n records; cells: (n, fields_n) texts of the named fields, NULL: missing; a field that is not named is missing. out: (n)
- * probabilities. ST_USAGE: a name is no field of the job, a number is none. */
+ * probabilities, of several tasks that of train.task. ST_USAGE: a name is no field of the job, a number is none. */
 MUST_CHECK enum status score_records(struct score *s, const struct version *v,
                                      const char *const *fields, size_t fields_n,
                                      const char *const *cells, size_t n, float *out,

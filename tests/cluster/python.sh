@@ -12,6 +12,13 @@ check "train" "$PENSTOCK" train "$WORK/job.yaml" --out "$WORK/run" --servers 2 -
 check "predictions of eval" "$PENSTOCK" eval "$WORK/job.yaml" --snapshot "$WORK/run" --data valid --predictions "$WORK/valid.tsv"
 check "snapshot, replica, scores, bad calls" env PYTHONPATH="$ROOT/ps/serve/client:${PYTHONPATH:-}" PYTHONDONTWRITEBYTECODE=1 "$python" \
     "$ROOT/tests/support/replica_check.py" "$BUILD/lib/libpenstock-replica.so.1" "$WORK/run" "$WORK/valid.tsv" "$WORK/shop/valid.csv"
+# A model of three tasks says the probability of train.task.
+sed 's|- {name: click, type: label}|&\n    - {name: cart, type: label}\n    - {name: buy, type: label}|
+    s|family: mlp|family: multitask, tower: [8]|' "$WORK/job.yaml" >"$WORK/tasks.yaml"
+check "train three tasks" "$PENSTOCK" train "$WORK/tasks.yaml" --out "$WORK/tasks" --servers 2 --shards 3 --set cluster.cut_every=200ms
+check "their predictions" "$PENSTOCK" eval "$WORK/tasks.yaml" --snapshot "$WORK/tasks" --data valid --predictions "$WORK/tasks.tsv"
+check "scores of three tasks" env PYTHONPATH="$ROOT/ps/serve/client:${PYTHONPATH:-}" PYTHONDONTWRITEBYTECODE=1 "$python" \
+    "$ROOT/tests/support/replica_check.py" "$BUILD/lib/libpenstock-replica.so.1" "$WORK/tasks" "$WORK/tasks.tsv" "$WORK/shop/valid.csv"
 if command -v pkg-config >/dev/null; then
     check "install" make -C "$ROOT" -s install BUILD="$(realpath "$BUILD")" SETUP=no DESTDIR= PREFIX="$WORK/usr"
     compile() {
