@@ -94,7 +94,7 @@ SRC_data     := $(call in,common/data, \
     baselines batch beside cache cache_writer catalog columns convert dataset deal duckdb events history inspect inspect_column \
     inspect_named inspect_text intake joins lines popularity popularity_rank quarantine reader_json reader_libsvm reader_pairs \
     reader_query reader_text reader_tfrecord records segments sequence shop shop_people shop_world shop_write sources split tail windows)
-SRC_wire     := $(call in,common/wire,codec frame msg schedule tfevents)
+SRC_wire     := $(call in,common/wire,codec_decode codec_encode frame msg schedule tfevents)
 SRC_net      := $(call in,common/net, \
     endpoint endpoint_recv head_link http http_conn http_loop http_rules http_server listen_address listen_clock outbox routes \
     run_dir wake)

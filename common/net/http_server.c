@@ -1,5 +1,6 @@
 /* http_server.c - see http_server.h: the listening socket, its thread, and the loops' beginning and end. */
 #include "common/net/http_server.h"
+#include "common/net/listen_address.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -41,38 +42,10 @@ struct http_server {
     _Atomic uint64_t accepted, refused;
 };
 
-static enum status address_parse(const char *address, const char *what, struct sockaddr_in *out,
-                                 struct errbuf *err)
-{
-    const char *colon = strrchr(address, ':');
-    const char *port = colon != NULL ? colon + 1 : address;
-    size_t digits = strspn(port, "0123456789");
-    size_t n = colon != NULL ? (size_t)(colon - address) : 0;
-    char host[INET_ADDRSTRLEN] = "127.0.0.1";
-    if (n > 0 && n < sizeof(host)) {
-        memcpy(host, address, n);
-        host[n] = '\0';
-        if (strcmp(host, "localhost") == 0) {
-            snprintf(host, sizeof(host), "127.0.0.1");
-        }
-    }
-    memset(out, 0, sizeof(*out));
-    out->sin_family = AF_INET;
-    if (digits == 0 || digits > 5 || port[digits] != '\0' || n >= sizeof(host) ||
-        strtoul(port, NULL, 10) > 65535 || inet_pton(AF_INET, host, &out->sin_addr) != 1) {
-        return errbuf_set(err, ST_USAGE,
-                          "%s: \"%s\": it must be [HOST:]PORT with an IPv4 address, as 9100 (on "
-                          "loopback) or 10.0.0.1:9100; port 0 is chosen by the system",
-                          what, address);
-    }
-    out->sin_port = htons((uint16_t)strtoul(port, NULL, 10));
-    return ST_OK;
-}
-
 enum status http_address_check(const char *address, const char *what, struct errbuf *err)
 {
     struct sockaddr_in in;
-    return address_parse(address, what, &in, err);
+    return listen_address_parse(address, what, &in, err);
 }
 
 static enum status listen_on(struct http_server *s, struct sockaddr_in *in, struct errbuf *err)
@@ -189,7 +162,7 @@ static enum status take_down(struct http_server *s, uint64_t until_us)
 
 static enum status check(const struct http_conf *conf, struct sockaddr_in *in, struct errbuf *err)
 {
-    enum status st = address_parse(conf->address, conf->what, in, err);
+    enum status st = listen_address_parse(conf->address, conf->what, in, err);
     const bool has_token = conf->token != NULL && conf->token[0] != '\0';
     if (st == ST_OK && (ntohl(in->sin_addr.s_addr) >> 24) != 127 && !has_token && !conf->anyone) {
         st = errbuf_set(err, ST_USAGE,

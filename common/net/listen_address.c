@@ -160,30 +160,45 @@ enum status listen_address(const char *bind, char out[ADDRESS_MAX], struct errbu
     return ST_OK;
 }
 
-enum status listen_address_port(const char *text, const char *what, char out[ADDRESS_MAX],
-                                struct errbuf *err)
+enum status listen_address_parse(const char *text, const char *what, struct sockaddr_in *out,
+                                 struct errbuf *err)
 {
     const char *colon = strrchr(text, ':');
     const char *port = colon != NULL ? colon + 1 : text;
     const size_t digits = strspn(port, "0123456789"),
                  n = colon != NULL ? (size_t)(colon - text) : 0;
     char host[INET_ADDRSTRLEN] = "127.0.0.1";
-    struct in_addr in;
     if (n > 0 && n < sizeof(host) && strncmp(text, "localhost:", n + 1) != 0) {
         memcpy(host, text, n);
         host[n] = '\0';
     }
+    memset(out, 0, sizeof(*out));
+    out->sin_family = AF_INET;
     if (digits == 0 || digits > 5 || port[digits] != '\0' || n >= sizeof(host) ||
-        strtoul(port, NULL, 10) > 65535 || inet_pton(AF_INET, host, &in) != 1) {
+        strtoul(port, NULL, 10) > 65535 || inet_pton(AF_INET, host, &out->sin_addr) != 1) {
         return errbuf_set(err, ST_USAGE,
-                          "%s: \"%s\": it must be [HOST:]PORT with an IPv4 address, as 4700 (on "
-                          "loopback) or 10.0.0.1:4700; port 0 is chosen by the system",
+                          "%s: \"%s\": it must be [HOST:]PORT with an IPv4 address, as 9100 (on "
+                          "loopback) or 10.0.0.1:9100; port 0 is chosen by the system",
                           what, text);
     }
-    if (strtoul(port, NULL, 10) == 0) {
+    out->sin_port = htons((uint16_t)strtoul(port, NULL, 10));
+    return ST_OK;
+}
+
+enum status listen_address_port(const char *text, const char *what, char out[ADDRESS_MAX],
+                                struct errbuf *err)
+{
+    struct sockaddr_in in;
+    char host[INET_ADDRSTRLEN];
+    enum status st = listen_address_parse(text, what, &in, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    inet_ntop(AF_INET, &in.sin_addr, host, sizeof(host));
+    if (in.sin_port == 0) {
         snprintf(out, ADDRESS_MAX, "tcp://%s:*", host);
     } else {
-        snprintf(out, ADDRESS_MAX, "tcp://%s:%s", host, port);
+        snprintf(out, ADDRESS_MAX, "tcp://%s:%u", host, (unsigned)ntohs(in.sin_port));
     }
     return ST_OK;
 }

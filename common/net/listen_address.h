@@ -16,6 +16,8 @@
 #include "common/base/errbuf.h"
 #include "common/wire/msg.h"
 
+struct sockaddr_in; /* <netinet/in.h> */
+
 /* The form alone, so that a front can refuse it before anything starts. ST_USAGE names cluster.bind. */
 MUST_CHECK enum status listen_address_check(const char *bind, struct errbuf *err);
 /* Whether it can serve a run on several hosts: neither loopback nor the address of one host. ST_USAGE says
@@ -24,8 +26,10 @@ MUST_CHECK enum status listen_address_check_hosts(const char *bind, struct errbu
 /* What endpoint_bind takes, the port left to the system: "tcp://10.77.0.1:*". ST_USAGE: the form, or this
  * host has no such address; then the text lists what it has. */
 MUST_CHECK enum status listen_address(const char *bind, char out[ADDRESS_MAX], struct errbuf *err);
-/* "[HOST:]PORT" with an IPv4 address (or localhost), by default on loopback, as endpoint_bind takes it: "tcp://HOST:PORT",
- * port 0 as "*". what: the option, for ST_USAGE. */
+/* "[HOST:]PORT" with an IPv4 address (or localhost), by default on loopback. what: the option, for ST_USAGE. */
+MUST_CHECK enum status listen_address_parse(const char *text, const char *what,
+                                            struct sockaddr_in *out, struct errbuf *err);
+/* The same as endpoint_bind takes it: "tcp://HOST:PORT", port 0 as "*". */
 MUST_CHECK enum status listen_address_port(const char *text, const char *what,
                                            char out[ADDRESS_MAX], struct errbuf *err);
 

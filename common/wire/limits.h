@@ -17,4 +17,7 @@
 #define WIRE_REFUSED_MAX  ((uint64_t)4096)
 #define WIRE_RECORDS_MAX  ((uint64_t)1 << 56) /* offsets in a log: sums of two don't wrap */
 
+/* One run of the bucket map as it travels: length and shard, u16 each. */
+#define WIRE_RUN_BYTES 4u
+
 #endif

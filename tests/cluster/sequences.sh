@@ -3,29 +3,7 @@
 # plain to see. Ranks in the report, baselines beside it, eval and its predictions, what is refused; 2 x 2 as well.
 . "$(dirname "$0")/../support/cluster.sh"
 
-# 300 users, 60 items; a user begins somewhere and takes 4 to 23 steps of one, now and then of two.
-awk 'BEGIN {
-    srand(4)
-    for (u = 0; u < 300; u++) {
-        at = int(rand() * 60)
-        for (n = 4 + int(rand() * 20); n > 0; n--) {
-            print "u" u, "i" at
-            at = (at + (rand() < .9 ? 1 : 2)) % 60
-        }
-    }
-}' >"$WORK/log"
-cat >"$WORK/job.yaml" <<'EOF'
-data:
-  train: log
-  delimiter: " "
-  header: false
-  records: sequences
-  fields: [{name: user, type: user}, {name: item, type: item}]
-  sequence: {max: 20}
-model: {family: sasrec, embedding: 16, embedding_init: .05}
-optimizer: {embedding: {rate: 1e-2}, dense: {rate: 1e-2}}
-train: {epochs: 12, batch: 50, plateau: {patience: 0}}
-EOF
+circle_log "$WORK" 12 || exit 1
 
 train() { "$PENSTOCK" train "$WORK/job.yaml" --out "$WORK/$1" "${@:2}"; }
 # figure RUN PART KEY: from the report's object of that part

@@ -4,29 +4,7 @@
 . "$(dirname "$0")/../support/cluster.sh"
 ASK=$BUILD/tests/cluster/serve_ask
 
-# 300 users, 60 items in a circle, as in sequences.sh.
-awk 'BEGIN {
-    srand(4)
-    for (u = 0; u < 300; u++) {
-        at = int(rand() * 60)
-        for (n = 4 + int(rand() * 20); n > 0; n--) {
-            print "u" u, "i" at
-            at = (at + (rand() < .9 ? 1 : 2)) % 60
-        }
-    }
-}' >"$WORK/log"
-cat >"$WORK/job.yaml" <<'YAML'
-data:
-  train: log
-  delimiter: " "
-  header: false
-  records: sequences
-  fields: [{name: user, type: user}, {name: item, type: item}]
-  sequence: {max: 20}
-model: {family: sasrec, embedding: 16, embedding_init: .05}
-optimizer: {embedding: {rate: 1e-2}, dense: {rate: 1e-2}}
-train: {epochs: 8, batch: 50, plateau: {patience: 0}, ease: 0}
-YAML
+circle_log "$WORK" 8 0 || exit 1
 
 # All but each user's last event, then all items for everybody, in the order of the log.
 past() {

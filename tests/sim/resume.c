@@ -7,40 +7,23 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 
 #include <cmocka.h>
 
-#include "common/base/clock.h"
 #include "tests/support/sim_world.h"
 
 enum { SEEDS = 120, STALE_SEEDS = 40 };
 
-static void run(const char *name, struct sim_world *(*history)(uint64_t, bool), uint64_t or_else)
-{
-    uint64_t first, n, lives = 0, begun = clock_cpu_us();
-    sim_seeds(or_else, &first, &n);
-    for (uint64_t seed = first; seed < first + n; seed++) {
-        struct sim_world *w = history(seed, false);
-        assert_false(sim_report(w, "resume", seed));
-        lives += w->life;
-        sim_free(w);
-    }
-    fprintf(stderr, "# %s: %llu histories, %llu lives; %.0f histories/min of CPU\n", name,
-            (unsigned long long)n, (unsigned long long)lives,
-            60e6 * (double)n / (double)(clock_cpu_us() - begun));
-}
-
 static void each_record_once_over_any_number_of_lives(void **state)
 {
     (void)state;
-    run("resume", sim_history_resume, SEEDS);
+    assert_true(sim_lives("resume", "resume", sim_history_resume, SEEDS));
 }
 
 static void what_the_dead_have_sent_does_no_harm(void **state)
 {
     (void)state;
-    run("stale", sim_history_stale, STALE_SEEDS);
+    assert_true(sim_lives("resume", "stale", sim_history_stale, STALE_SEEDS));
 }
 
 int main(void)

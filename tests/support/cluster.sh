@@ -79,6 +79,33 @@ eventually() {
 left_of() { pgrep -f -- "--dir $1( |\$)" 2>/dev/null; }
 none_left() { ! left_of "$1" >/dev/null; }
 
+# circle_log DIR EPOCHS [EASE]: DIR/log and DIR/job.yaml of a next-item model. 300 users, 60 items in a circle; a user begins
+# somewhere and takes 4 to 23 steps of one, now and then of two.
+circle_log() {
+    awk 'BEGIN {
+        srand(4)
+        for (u = 0; u < 300; u++) {
+            at = int(rand() * 60)
+            for (n = 4 + int(rand() * 20); n > 0; n--) {
+                print "u" u, "i" at
+                at = (at + (rand() < .9 ? 1 : 2)) % 60
+            }
+        }
+    }' >"$1/log"
+    cat >"$1/job.yaml" <<YAML
+data:
+  train: log
+  delimiter: " "
+  header: false
+  records: sequences
+  fields: [{name: user, type: user}, {name: item, type: item}]
+  sequence: {max: 20}
+model: {family: sasrec, embedding: 16, embedding_init: .05}
+optimizer: {embedding: {rate: 1e-2}, dense: {rate: 1e-2}}
+train: {epochs: $2, batch: 50, plateau: {patience: 0}, ease: ${3:-200}}
+YAML
+}
+
 # small_shop DIR [events]: a little shop's logs and a job for them, DIR/job.yaml.
 small_shop() {
     "$PENSTOCK" data synth shop --users 400 --items 200 --events "${2:-20000}" --seed 7 --out "$1/shop" >"$1/synth.log" 2>&1 || {

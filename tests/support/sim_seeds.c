@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
 #include "common/base/options.h"
 #include "tests/support/sim_world.h"
 
@@ -23,6 +24,28 @@ bool sim_report(const struct sim_world *w, const char *program, uint64_t seed)
     sim_print_tail(w, REPORT_LINES);
     fprintf(stderr, "%s\nagain: SEED=%llu build/tests/sim/%s (TRACE=1 shows every message)\n",
             w->why, (unsigned long long)seed, program);
+    return true;
+}
+
+bool sim_lives(const char *program, const char *what,
+               struct sim_world *(*history)(uint64_t seed, bool check_all), uint64_t or_else)
+{
+    uint64_t first, n, lives = 0, commits = 0, holds = 0, begun = clock_cpu_us();
+    sim_seeds(or_else, &first, &n);
+    for (uint64_t seed = first; seed < first + n; seed++) {
+        struct sim_world *w = history(seed, false);
+        const bool failed = sim_report(w, program, seed);
+        lives += w->life;
+        commits += w->commits;
+        holds += w->holds;
+        sim_free(w);
+        if (failed)
+            return false;
+    }
+    fprintf(stderr,
+            "# %s: %llu histories, %llu lives, %llu holds, %llu cuts; %.0f histories/min of CPU\n",
+            what, (unsigned long long)n, (unsigned long long)lives, (unsigned long long)holds,
+            (unsigned long long)commits, 60e6 * (double)n / (double)(clock_cpu_us() - begun));
     return true;
 }
 

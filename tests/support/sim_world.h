@@ -249,6 +249,10 @@ struct sim_world *sim_history_stale(uint64_t seed, bool check_all); /* as that, 
 /* If it failed: why, its last lines, and how to run it again. True if it failed. */
 bool sim_report(const struct sim_world *w, const char *program, uint64_t seed);
 
+/* Histories of several lives by sim_seeds, and a line of what they had in them; false: one failed, and was reported. */
+bool sim_lives(const char *program, const char *what,
+               struct sim_world *(*history)(uint64_t seed, bool check_all), uint64_t or_else);
+
 /* bsp: several lives, then the end must be, bit for bit, that of one worker on a perfect network. */
 struct sim_world *sim_history_bsp(uint64_t seed, bool check_all);
 
