@@ -66,6 +66,9 @@ last_shown() {
     "$bin" serving "${url#http://}" list | awk -v k="$newest" '$1 == k && /shown/ { found = 1 } END { exit !found }'
 }
 
+# The AUC that the true probabilities reach.
+truth() { sed -n '/"test"/,$s/ *"auc": *\([0-9.]*\).*/\1/p' "$dir/shop/truth.json" | head -n 1; }
+
 rm -rf "$dir"
 mkdir -p "$dir"
 
@@ -95,6 +98,9 @@ until_true 150 "the end of the first training" grep -q '^Live' "$dir/train.log"
 grep ' done ' "$dir/train.log"
 first=$(ls "$dir/run/cuts" | sed -n 's/^\([0-9]*\)\.json$/\1/p' | sort -n | tail -1)
 
+say "cut $first on the log's last days, which it has not seen; at most $(truth) is possible"
+"$bin" eval "$here/launch/jobs/shop_live.yaml" --set data.root="$dir/shop" --snapshot "$dir/run@$first" --data "$dir/shop/test.csv"
+
 say "serve it: an experiment between cut $first, frozen, and the live model"
 cat >"$dir/experiment.yaml" <<EOF
 name: freshness
@@ -123,4 +129,3 @@ say "frozen against live"
 "$bin" ab report "${url#http://}"
 end_well $node "the node"
 node=''
-sed -n '/"test"/,$s/ *"auc": *\([0-9.]*\).*/\nNobody can do better than test AUC \1: the true probabilities reach it./p' "$dir/shop/truth.json" | head -2
