@@ -144,12 +144,14 @@ static enum status exchange_users(struct gauc *g, const atomic_bool *stop, struc
     for (size_t i = 0; i < g->used; i++)
         sorted[next[gauc_owner(g->record[i].user, size)]++] = g->record[i];
     items = sorted;
+    free(g->record); /* it is sorted now: not three times as much while as many come */
+    g->record = NULL;
+    g->used = g->cap = 0;
     const enum status st = comm_exchange(&items, counts, sizeof(*sorted), &got, stop, err);
     free(counts);
     free(next);
     if (st != ST_OK)
         return st;
-    free(g->record);
     g->record = items;
     g->used = g->cap = got;
     return ST_OK;
