@@ -89,16 +89,6 @@ struct gauc_sum gauc_sum(struct gauc *g)
     return s;
 }
 
-void gauc_merge(struct gauc_sum *into, const struct gauc_sum *from)
-{
-    into->weighted += from->weighted;
-    into->records += from->records;
-    into->users += from->users;
-    into->left_records += from->left_records;
-    into->left_users += from->left_users;
-    into->unknown += from->unknown;
-}
-
 double gauc_value(const struct gauc_sum *s)
 {
     return s->records > 0 ? s->weighted / (double)s->records : NAN;

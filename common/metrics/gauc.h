@@ -40,7 +40,6 @@ void gauc_add(struct gauc *g, const uint64_t *users, const float *logits, const 
 uint32_t gauc_owner(uint64_t user, uint32_t size);
 /* Brings the records into an order of its own: by user. */
 struct gauc_sum gauc_sum(struct gauc *g);
-void gauc_merge(struct gauc_sum *into, const struct gauc_sum *from);
 double gauc_value(const struct gauc_sum *s); /* NaN without a user of both classes */
 
 #endif

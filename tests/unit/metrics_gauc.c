@@ -98,6 +98,16 @@ static void test_nan(void **state)
     gauc_release(&g);
 }
 
+static void add_sum(struct gauc_sum *into, const struct gauc_sum *from)
+{
+    into->weighted += from->weighted;
+    into->records += from->records;
+    into->users += from->users;
+    into->left_records += from->left_records;
+    into->left_users += from->left_users;
+    into->unknown += from->unknown;
+}
+
 /* Random records, users over several parts: who owns a user judges it whole, and sums add to what one has alone.
  * And each user's AUC is the exact one of the same records. */
 static void test_parts(void **state)
@@ -120,7 +130,7 @@ static void test_parts(void **state)
     for (size_t p = 0; p < PARTS_N; p++) {
         assert_true(part[p].used > N / 10);
         const struct gauc_sum s = gauc_sum(&part[p]);
-        gauc_merge(&sum, &s);
+        add_sum(&sum, &s);
         gauc_release(&part[p]);
     }
     for (uint64_t u = 0; u < USERS; u++) {
