@@ -183,10 +183,9 @@ static void left_out(void **state)
 static void ml_100k(void **state)
 {
     struct baselines b;
-    char data[1500];
-    const char *path = case_real("ml-100k/ml-100k.inter");
+    char data[PATH_MAX + 1024], path[PATH_MAX];
     (void)state;
-    if (path == NULL)
+    if (!case_real("ml-100k/ml-100k.inter", path))
         skip();
     snprintf(data, sizeof data,
              "  train: %s\n  format: recbole\n  label_above: 3.5\n"

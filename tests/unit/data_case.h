@@ -1,11 +1,12 @@
 /* data_case.h - for the data tests: a folder of their own, logs written into it, jobs over them.
  *
- * Real logs are not ours to ship: case_real gives the path of one under $PENSTOCK_DATA, or else
- * ../shared/data seen from the project's root (tests run there), or NULL.
+ * Real logs are not ours to ship: case_real finds one under $PENSTOCK_DATA, or else under
+ * ../shared/data seen from the project's root (tests run there).
  */
 #ifndef TESTS_UNIT_DATA_CASE_H
 #define TESTS_UNIT_DATA_CASE_H
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -79,12 +80,16 @@ static inline int case_cleanup(void **state)
     return system(command) == 0 ? 0 : 1;
 }
 
-static inline const char *case_real(const char *name)
+/* Absolute, for a job's relative paths count from the job's folder. False, and said: not at hand. */
+static inline bool case_real(const char *name, char path[PATH_MAX])
 {
-    static char path[1024];
+    char at[1024];
     const char *root = getenv("PENSTOCK_DATA");
-    snprintf(path, sizeof path, "%s/%s", root != NULL ? root : "../shared/data", name);
-    return access(path, R_OK) == 0 ? path : NULL;
+    snprintf(at, sizeof at, "%s/%s", root != NULL ? root : "../shared/data", name);
+    if (access(at, R_OK) == 0 && realpath(at, path) != NULL)
+        return true;
+    print_message("%s is not at hand (PENSTOCK_DATA or ../shared/data)\n", name);
+    return false;
 }
 
 #endif

@@ -12,20 +12,9 @@ static struct convert_result r;
 /* Convert a log of the collection; data has one %s for each of its files. False: not at hand. */
 static void convert(const char *cache, const char *name, const char *other, const char *data)
 {
-    char path[2][1024], text[8192];
-    const char *real = case_real(name);
-    snprintf(path[0], sizeof path[0], "%s", real != NULL ? real : "");
-    const char *second = real != NULL && other != NULL ? case_real(other) : real;
-    if (second == NULL) {
-        print_message("%s is not at hand (PENSTOCK_DATA or ../shared/data)\n",
-                      real == NULL ? name : other);
+    char path[2][PATH_MAX], text[2 * PATH_MAX + 4096];
+    if (!case_real(name, path[0]) || !case_real(other != NULL ? other : name, path[1]))
         skip();
-        return;
-    }
-    assert_non_null(realpath(path[0], path[1]));
-    memcpy(path[0], path[1], sizeof path[0]);
-    if (other != NULL)
-        assert_non_null(realpath(second, path[1]));
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     snprintf(text, sizeof text, data, path[0], path[1]);

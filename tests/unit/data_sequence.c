@@ -575,13 +575,9 @@ static void as_the_plain_one(void **state)
 
 static bool real(const char *name, const char *data)
 {
-    char path[1100], text[4096];
-    const char *found = case_real(name);
-    if (found == NULL) {
-        print_message("%s is not at hand (PENSTOCK_DATA or ../shared/data)\n", name);
+    char path[PATH_MAX], text[PATH_MAX + 4096];
+    if (!case_real(name, path))
         return false;
-    }
-    assert_non_null(realpath(found, path));
     snprintf(text, sizeof text, "  train: %s\n  records: sequences\n  bad_max: 0\n%s", path, data);
     case_job(&job, text);
     must(convert("real"));
